@@ -1,0 +1,123 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// Rooms see only downwards. Each target names every room that it imports; `make lint` builds with
+// `--explicit-target-dependency-import-check error`. The picture is in docs/architecture.md.
+
+let rules: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+/// libtorch as `make deps` unpacks it; nothing has to be set in the environment.
+let torch = Context.packageDirectory + "/.deps/torch"
+
+/// TORCHGATE_NO_TORCH=1 leaves out every target that links libtorch, so that the front's tests build quickly.
+let withTorch = Context.environment["TORCHGATE_NO_TORCH"] != "1"
+
+func room(_ name: String, _ folder: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: "Sources/\(folder)/\(name)", swiftSettings: rules)
+}
+
+func tests(_ room: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: "\(room)Tests", dependencies: dependencies, path: "Tests/\(room)Tests",
+        swiftSettings: rules)
+}
+
+extension Target.Dependency {
+    static let argumentParser = product(name: "ArgumentParser", package: "swift-argument-parser")
+    static let crypto = product(name: "Crypto", package: "swift-crypto")
+    static let grdb = product(name: "GRDB", package: "GRDB.swift")
+    static let logging = product(name: "Logging", package: "swift-log")
+    static let yams = product(name: "Yams", package: "Yams")
+}
+
+// The front: never links libtorch.
+let front: [Target] = [
+    .systemLibrary(name: "CFCGI", path: "Sources/FCGIApp/CFCGI", providers: [.apt(["libfcgi-dev"])]),
+    .systemLibrary(
+        name: "CPCRE2", path: "Sources/Inference/CPCRE2", pkgConfig: "libpcre2-8",
+        providers: [.apt(["libpcre2-dev"])]),
+    .target(name: "CLinux", path: "Sources/FCGIApp/CLinux"),
+    room("JSON", "FCGIApp", []),
+    room("FastCGI", "FCGIApp", ["CFCGI", "CLinux"]),
+    room("Nginx", "FCGIApp", []),
+    room("Settings", "FCGIApp", ["Nginx", .yams]),
+    room("OpenAI", "FCGIApp", ["JSON"]),
+    room("Streams", "FCGIApp", []),
+    room("Text", "Inference", ["JSON", "CPCRE2"]),
+    room("EngineLink", "Inference", ["JSON", "CLinux"]),
+    room("Checkpoints", "Inference", ["JSON"]),
+    room("Generations", "FCGIApp", ["EngineLink"]),
+    room("KeyStore", "Auth", ["CLinux", .grdb, .crypto]),
+    room("AdminCLI", "Auth", ["KeyStore", "JSON", .argumentParser]),
+    room(
+        "Server", "FCGIApp",
+        [
+            "JSON", "FastCGI", "OpenAI", "Streams", "Generations", "EngineLink", "Text", "Checkpoints",
+            "KeyStore", "Settings", "CLinux", .logging, .crypto,
+        ]),
+    .executableTarget(
+        name: "torchgate",
+        dependencies: [
+            "Server", "AdminCLI", "KeyStore", "Settings", "Nginx", "FastCGI", "JSON", "CLinux",
+            "Checkpoints", .argumentParser, .logging,
+        ],
+        path: "Sources/FCGIApp/Main", swiftSettings: rules),
+]
+
+// The engine: the only process that links libtorch.
+let engine: [Target] = [
+    .target(
+        name: "CTorch", path: "Sources/Inference/CTorch",
+        cxxSettings: [
+            .unsafeFlags([
+                "-std=c++20", "-isystem", torch + "/include", "-isystem",
+                torch + "/include/torch/csrc/api/include",
+            ])
+        ],
+        linkerSettings: [
+            .unsafeFlags([
+                "-L", torch + "/lib", "-Xlinker", "-rpath", "-Xlinker",
+                "$ORIGIN/../lib/torchgate/torch/lib:$ORIGIN/../../../.deps/torch/lib", "-Xlinker",
+                "--enable-new-dtags",
+            ]),
+            .linkedLibrary("torch_cpu"), .linkedLibrary("c10"),
+        ]),
+    room("Torch", "Inference", ["CTorch"]),
+    room("NN", "Inference", ["Torch"]),
+    room("Weights", "Inference", ["Torch", "Checkpoints", "CTorch"]),
+    room("Models", "Inference", ["NN", "Torch", "Weights", "Checkpoints", "JSON"]),
+    room("Scheduling", "Inference", []),
+    room(
+        "Engine", "Inference",
+        ["Models", "NN", "Torch", "Weights", "Checkpoints", "Scheduling", "EngineLink", "JSON"]),
+    .executableTarget(
+        name: "torchgate-engine",
+        dependencies: ["Engine", "EngineLink", "Checkpoints", "CLinux", .argumentParser],
+        path: "Sources/Inference/EngineMain", swiftSettings: rules),
+]
+
+let frontTests: [Target] = []
+
+let engineTests: [Target] = []
+
+let package = Package(
+    name: "torchgate",
+    products: [
+        .executable(name: "torchgate", targets: ["torchgate"])
+    ] + (withTorch ? [.executable(name: "torchgate-engine", targets: ["torchgate-engine"])] : []),
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: front + frontTests + (withTorch ? engine + engineTests : []),
+    cxxLanguageStandard: .cxx20
+)
