@@ -1,0 +1,63 @@
+/// Which model an engine loads and how: all the settings that an engine has.
+public struct LoadRequest: Sendable, Equatable {
+    /// Model folder or GGUF file, absolute.
+    public var path: String
+    /// The id under which clients ask for it.
+    public var modelID: String
+    /// `cpu`, `cuda` or `cuda:N`.
+    public var device: String
+    /// `auto`, `float32`, `bfloat16` or `float16`.
+    public var dtype: String
+    /// Sequences that may run at once.
+    public var maxSlots: Int
+    /// Longest sequence in tokens; nil: what the model says.
+    public var maxContext: Int?
+    /// Tokens that the KV cache may hold in all; nil: the engine's own choice from free memory.
+    public var kvTokens: Int?
+    /// Token budget of one step, decodes and prefill together.
+    public var stepTokens: Int
+    /// Compute threads; nil: the engine's own choice.
+    public var threads: Int?
+    /// Seconds that an engine without a front keeps its model.
+    public var orphanGrace: Int
+    /// Seconds without work after which the front unloads; 0: never; nil: the supervisor's setting.
+    ///
+    /// Only the front looks at it.
+    public var idleTimeout: Int?
+
+    /// Creates a request.
+    public init(
+        path: String,
+        modelID: String,
+        device: String = "cpu",
+        dtype: String = "auto",
+        maxSlots: Int = 16,
+        maxContext: Int? = nil,
+        kvTokens: Int? = nil,
+        stepTokens: Int = 512,
+        threads: Int? = nil,
+        orphanGrace: Int = 30,
+        idleTimeout: Int? = nil
+    ) {
+        self.path = path
+        self.modelID = modelID
+        self.device = device
+        self.dtype = dtype
+        self.maxSlots = maxSlots
+        self.maxContext = maxContext
+        self.kvTokens = kvTokens
+        self.stepTokens = stepTokens
+        self.threads = threads
+        self.orphanGrace = orphanGrace
+        self.idleTimeout = idleTimeout
+    }
+
+    /// Whether an engine loaded for `other` serves this request as it is: the timeouts and the id do
+    /// not matter to it.
+    public func isSameEngine(as other: LoadRequest) -> Bool {
+        path == other.path && device == other.device && dtype == other.dtype
+            && maxSlots == other.maxSlots && maxContext == other.maxContext
+            && kvTokens == other.kvTokens && stepTokens == other.stepTokens
+            && threads == other.threads
+    }
+}

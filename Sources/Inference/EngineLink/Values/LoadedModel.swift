@@ -1,0 +1,48 @@
+/// What an engine says of the model that it has loaded.
+public struct LoadedModel: Sendable, Equatable {
+    /// The id from the load request.
+    public var modelID: String
+    /// Fingerprint of the checkpoint's files; a changed file has another one.
+    public var revision: String
+    /// Rows of the output head.
+    public var vocabularySize: Int
+    /// Longest sequence in tokens, prompt and output together.
+    public var contextLength: Int
+    /// Sequences that may run at once.
+    public var slots: Int
+    /// Tokens that the KV cache may hold in all.
+    public var kvTokens: Int
+    /// Compute type: `float32`, `bfloat16` or `float16`.
+    public var dtype: String
+    /// `cpu` or `cuda:N`.
+    public var device: String
+    /// Resident bytes of the engine's process after the load.
+    public var residentBytes: Int
+    /// Seconds that the load took.
+    public var loadSeconds: Double
+
+    /// Creates a description.
+    public init(
+        modelID: String,
+        revision: String,
+        vocabularySize: Int,
+        contextLength: Int,
+        slots: Int,
+        kvTokens: Int,
+        dtype: String,
+        device: String,
+        residentBytes: Int,
+        loadSeconds: Double
+    ) {
+        self.modelID = modelID
+        self.revision = revision
+        self.vocabularySize = vocabularySize
+        self.contextLength = contextLength
+        self.slots = slots
+        self.kvTokens = kvTokens
+        self.dtype = dtype
+        self.device = device
+        self.residentBytes = residentBytes
+        self.loadSeconds = loadSeconds
+    }
+}
