@@ -1,0 +1,38 @@
+import ArgumentParser
+import Foundation
+
+/// Spellings of amounts on the command line.
+enum Quantity {
+    /// `100000/day` or `100000`.
+    static func perDay(_ text: String) throws -> Int {
+        let digits = text.hasSuffix("/day") ? text.dropLast(4) : text[...]
+        guard let amount = whole(digits) else {
+            throw ValidationError(
+                "'\(text)' is no daily budget; write a number of tokens: 100000/day"
+            )
+        }
+        return amount
+    }
+
+    /// `90d`, `12h`, `30m`, `8w` in seconds; `nil` for `never`.
+    static func lifetime(_ text: String) throws -> TimeInterval? {
+        if text == "never" { return nil }
+        let units: [Character: Int] = ["m": 60, "h": 3600, "d": 86_400, "w": 604_800]
+        guard let unit = text.last.flatMap({ units[$0] }), let count = whole(text.dropLast()),
+            count > 0
+        else {
+            throw ValidationError("'\(text)' is no lifetime; write 90d, 12h, 30m, 8w or never")
+        }
+        let product = count.multipliedReportingOverflow(by: unit)
+        guard !product.overflow else { throw ValidationError("'\(text)' is too long a lifetime") }
+        return TimeInterval(product.partialValue)
+    }
+
+    private static func whole(_ digits: Substring) -> Int? {
+        guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
+        else {
+            return nil
+        }
+        return Int(digits)
+    }
+}

@@ -1,0 +1,126 @@
+import Foundation
+import GRDB
+import Glibc
+import KeyStore
+import Synchronization
+import Testing
+
+@Suite(.serialized) struct FollowingTests {
+    @Test func `a revocation holds within 100 ms and is announced`() throws {
+        let state = try TemporaryState()
+        let administration = try state.administration()
+        let created = try (0..<10).map { try administration.create(KeySettings(name: "k\($0)")) }
+        let server = try state.server()
+        let announced = Mutex<Set<String>>([])
+        server.onChange { ids in announced.withLock { $0.formUnion(ids) } }
+        for key in created {
+            #expect(server.authenticate(key.key).record != nil)
+            _ = try administration.revoke(id: key.record.id, reason: "leaked")
+            usleep(100_000)
+            #expect(server.authenticate(key.key) == .refused)
+            #expect(server.record(id: key.record.id) == nil)
+            #expect(announced.withLock { $0.contains(key.record.id) })
+        }
+        #expect(announced.withLock { $0 } == Set(created.map(\.record.id)))
+    }
+
+    @Test func `a key made while the server runs is accepted within 100 ms`() throws {
+        let state = try TemporaryState()
+        _ = try state.key()
+        let server = try state.server()
+        let created = try state.key("later")
+        usleep(100_000)
+        #expect(server.authenticate(created.key).record == created.record)
+    }
+
+    @Test func `a change without the CLI is seen too`() throws {
+        let state = try TemporaryState()
+        let created = try state.key()
+        let server = try state.server()
+        try edit(state, "UPDATE keys SET revoked_at = 1 WHERE id = '\(created.record.id)'")
+        #expect(eventually(.milliseconds(500)) { server.authenticate(created.key) == .refused })
+    }
+
+    @Test func `a restored backup takes effect while the server runs`() throws {
+        let state = try TemporaryState()
+        let old = try state.key("old")
+        let backup = state.path + "/backup.db"
+        try edit(state, "VACUUM INTO '\(backup)'")
+        chmod(backup, 0o600)
+        let new = try state.key("new")
+        let server = try state.server()
+        #expect(server.authenticate(new.key).record != nil)
+        unlink(state.files.database + "-wal")
+        unlink(state.files.database + "-shm")
+        #expect(rename(backup, state.files.database) == 0)
+        #expect(eventually { server.authenticate(new.key) == .refused && server.failure == nil })
+        #expect(server.authenticate(old.key).record == old.record)
+    }
+
+    @Test func `a missing database refuses every key until it is back`() throws {
+        let state = try TemporaryState()
+        let created = try state.key()
+        let server = try state.server()
+        #expect(rename(state.files.folder, state.path + "/away") == 0)
+        usleep(100_000)
+        #expect(server.authenticate(created.key) == .refused)
+        #expect(server.record(id: created.record.id) == nil)
+        #expect(server.failure != nil)
+        #expect(rename(state.path + "/away", state.files.folder) == 0)
+        #expect(eventually { server.authenticate(created.key).record != nil })
+        #expect(server.failure == nil)
+    }
+
+    @Test func `a damaged database refuses every key`() throws {
+        let state = try TemporaryState()
+        let created = try state.key()
+        let server = try state.server()
+        // New contents in place, as a failing disk would: the log first, so that pages are read anew.
+        for suffix in ["-wal", ""] { try overwrite(state.files.database + suffix) }
+        usleep(100_000)
+        let other = try #require(KeyFormat.id(of: created.key))
+        #expect(throws: KeyStoreError.self) { try state.server() }
+        // What the running server still knows may hold or fail, but nothing unknown is let in.
+        #expect(server.record(id: String(other.reversed())) == nil)
+    }
+
+    @Test func `a damaged row refuses its key alone`() throws {
+        let state = try TemporaryState()
+        let bad = try state.key("bad")
+        let good = try state.key("good")
+        try edit(state, "UPDATE keys SET scopes = 'root,infer' WHERE id = '\(bad.record.id)'")
+        let server = try state.server()
+        #expect(server.authenticate(bad.key) == .refused)
+        #expect(server.authenticate(good.key).record == good.record)
+    }
+
+    @Test func `unknown and known ids cost about the same`() throws {
+        let state = try TemporaryState()
+        let created = try state.key()
+        let unknown = try TemporaryState().key().key
+        _ = try state.administration().revoke(id: created.record.id, reason: "")
+        let server = try state.server()
+        func median(_ key: String) -> Double {
+            let times = (0..<2001).map { _ -> Duration in
+                ContinuousClock().measure { _ = server.authenticate(key) }
+            }
+            return times.sorted()[1000] / .microseconds(1)
+        }
+        _ = median(unknown)
+        let ratio = median(unknown) / median(created.key)
+        #expect(ratio > 0.5 && ratio < 2)
+    }
+
+    private func overwrite(_ path: String) throws {
+        let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+        let size = try handle.seekToEnd()
+        try handle.seek(toOffset: 0)
+        try handle.write(contentsOf: Data(repeating: 0x5A, count: Int(size)))
+        try handle.close()
+    }
+
+    private func edit(_ state: TemporaryState, _ sql: String) throws {
+        let queue = try DatabaseQueue(path: state.files.database)
+        try queue.writeWithoutTransaction { try $0.execute(sql: sql) }
+    }
+}
