@@ -71,17 +71,55 @@ import Testing
         #expect(server.failure == nil)
     }
 
-    @Test func `a damaged database refuses every key`() throws {
+    @Test func `a damaged database refuses every key until it is restored`() throws {
         let state = try TemporaryState()
         let created = try state.key()
         let server = try state.server()
-        // New contents in place, as a failing disk would: the log first, so that pages are read anew.
-        for suffix in ["-wal", ""] { try overwrite(state.files.database + suffix) }
-        usleep(100_000)
-        let other = try #require(KeyFormat.id(of: created.key))
+        let path = state.files.database
+        let good = state.path + "/good.db"
+        try edit(state, "VACUUM INTO '\(good)'")
+        chmod(good, 0o600)
+        var bytes = Array(try Data(contentsOf: URL(fileURLWithPath: good)))
+        for index in bytes.indices.dropFirst(100) { bytes[index] = 0x5A }
+        try PrivateFile.write(bytes, to: state.path + "/bad.db")
+        for suffix in ["-wal", "-shm"] { unlink(path + suffix) }
+        #expect(rename(state.path + "/bad.db", path) == 0)
+        #expect(eventually { server.failure != nil })
+        #expect(server.authenticate(created.key) == .refused)
+        #expect(server.record(id: created.record.id) == nil)
         #expect(throws: KeyStoreError.self) { try state.server() }
-        // What the running server still knows may hold or fail, but nothing unknown is let in.
-        #expect(server.record(id: String(other.reversed())) == nil)
+        #expect(rename(good, path) == 0)
+        #expect(eventually { server.authenticate(created.key).record == created.record })
+    }
+
+    @Test func `flipped bytes never let a foreign key in and never end the process`() throws {
+        let original = try TemporaryState()
+        let administration = try original.administration()
+        let keys = try (0..<20).map { try administration.create(KeySettings(name: "k\($0)")) }
+        let copy = original.path + "/copy.db"
+        try edit(original, "VACUUM INTO '\(copy)'")
+        let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: copy)))
+        let pepper = Array(try Data(contentsOf: URL(fileURLWithPath: original.files.pepper)))
+        let foreign = try TemporaryState().key().key
+        var generator = SystemRandomNumberGenerator()
+        var refusals = 0
+        for _ in 0..<60 {
+            let state = try TemporaryState()
+            mkdir(state.files.folder, 0o700)
+            var damaged = bytes
+            for _ in 0..<8 {
+                damaged[Int.random(in: 0..<damaged.count, using: &generator)] ^= 0x41
+            }
+            try PrivateFile.write(damaged, to: state.files.database)
+            try PrivateFile.write(pepper, to: state.files.pepper, mode: 0o400)
+            guard let server = try? state.server() else {
+                refusals += 1
+                continue
+            }
+            #expect(server.authenticate(foreign) == .refused)
+            for key in keys { _ = server.authenticate(key.key) }
+        }
+        #expect(refusals > 0)
     }
 
     @Test func `a damaged row refuses its key alone`() throws {
@@ -109,14 +147,6 @@ import Testing
         _ = median(unknown)
         let ratio = median(unknown) / median(created.key)
         #expect(ratio > 0.5 && ratio < 2)
-    }
-
-    private func overwrite(_ path: String) throws {
-        let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-        let size = try handle.seekToEnd()
-        try handle.seek(toOffset: 0)
-        try handle.write(contentsOf: Data(repeating: 0x5A, count: Int(size)))
-        try handle.close()
     }
 
     private func edit(_ state: TemporaryState, _ sql: String) throws {

@@ -57,7 +57,11 @@ enum AuditLog {
         var previous = origin
         var count = 0
         var verbs: [String: Set<String>] = [:]
-        let rows = try Row.fetchCursor(db, sql: "SELECT * FROM audit ORDER BY seq")
+        let rows = try Row.fetchCursor(
+            db,
+            sql:
+                "SELECT seq, at, actor_uid, verb, key_id, detail, prev, hash FROM audit ORDER BY seq"
+        )
         while let row = try rows.next() {
             let entry = Entry(
                 seq: try Int.fetch(row, "seq"),

@@ -87,7 +87,7 @@ public final class KeyAdministration: Sendable {
     public func list() throws(KeyStoreError) -> [KeyRecord] {
         try KeyDatabase.wrap {
             try queue.read { db in
-                try Row.fetchAll(db, sql: "SELECT * FROM keys ORDER BY created, id")
+                try Row.fetchAll(db, sql: "SELECT \(KeyRow.columns) FROM keys ORDER BY created, id")
                     .compactMap { KeyRow($0)?.record }
             }
         }
@@ -127,7 +127,11 @@ public final class KeyAdministration: Sendable {
     }
 
     private static func record(_ db: Database, _ id: String) throws -> KeyRecord {
-        let row = try Row.fetchOne(db, sql: "SELECT * FROM keys WHERE id = ?", arguments: [id])
+        let row = try Row.fetchOne(
+            db,
+            sql: "SELECT \(KeyRow.columns) FROM keys WHERE id = ?",
+            arguments: [id]
+        )
         guard let row else { throw KeyStoreError.unknownKey(id) }
         guard let key = KeyRow(row) else {
             throw KeyStoreError.database(code: 11, message: "the row of key \(id) is damaged")

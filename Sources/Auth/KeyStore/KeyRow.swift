@@ -9,6 +9,14 @@ struct KeyRow: Sendable, Equatable {
     let digest: [UInt8]
     let pepperVersion: Int
 
+    /// The columns that a row is decoded from.
+    ///
+    /// Naming them makes a missing one an error of SQLite; GRDB's subscripts trap on it.
+    static let columns = """
+        id, digest, pepper_ver, name, owner, scopes, models, rpm, tpm, max_parallel, budget_per_day,
+        weight, created, expires, revoked_at, revoked_reason
+        """
+
     init(record: KeyRecord, digest: [UInt8], pepperVersion: Int) {
         self.record = record
         self.digest = digest
@@ -33,6 +41,9 @@ struct KeyRow: Sendable, Equatable {
         for column in ["rpm", "tpm", "max_parallel", "budget_per_day", "expires", "revoked_at"] {
             let value: DatabaseValue = row[column]
             guard value.isNull || Int.fromDatabaseValue(value) != nil else { return nil }
+        }
+        for column in ["created", "expires", "revoked_at"] {
+            guard integer(row, column).map(calendar.contains) ?? true else { return nil }
         }
         record = KeyRecord(
             id: id,
@@ -74,6 +85,9 @@ struct KeyRow: Sendable, Equatable {
 
 /// Whole seconds since 1970, the database's time.
 func seconds(_ date: Date) -> Int { Int(exactly: date.timeIntervalSince1970.rounded(.down)) ?? 0 }
+
+/// 1970 to 9999: the moments that can be printed.
+private let calendar = 0..<253_402_300_800
 
 private func date(_ seconds: Int) -> Date { Date(timeIntervalSince1970: Double(seconds)) }
 

@@ -99,7 +99,7 @@ struct KeyView {
             var rows: [String: KeyRow] = [:]
             for id in ids {
                 let row = try Row.fetchOne(
-                    db.cachedStatement(sql: "SELECT * FROM keys WHERE id = ?"),
+                    db.cachedStatement(sql: "SELECT \(KeyRow.columns) FROM keys WHERE id = ?"),
                     arguments: [id]
                 )
                 rows[id] = row.flatMap(KeyRow.init)
@@ -107,7 +107,7 @@ struct KeyView {
             return News(mark: mark, isWhole: false, ids: ids, rows: rows)
         }
         var rows: [String: KeyRow] = [:]
-        let cursor = try Row.fetchCursor(db, sql: "SELECT * FROM keys")
+        let cursor = try Row.fetchCursor(db, sql: "SELECT \(KeyRow.columns) FROM keys")
         while let row = try cursor.next() {
             if let key = KeyRow(row) { rows[key.record.id] = key }
         }
