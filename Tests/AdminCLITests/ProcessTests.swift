@@ -16,8 +16,9 @@ import Testing
         #expect(store.authenticate(key) == .refused)
     }
 
-    // The server under a read-only mount, as far as permissions can stand for one: it owns the files
-    // but can write neither them nor their folder. Root may do anything, so the reader is not root.
+    // The server under a read-only mount, as far as permissions can stand for one: it owns the
+    // files but can write neither them nor their folder. Root may do anything, so the reader is not
+    // root.
     @Test(.enabled(if: geteuid() == 0, "needs root to write what the reader cannot"))
     func `a server without write rights follows the CLI`() throws {
         let state = try TemporaryState()

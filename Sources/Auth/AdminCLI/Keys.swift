@@ -50,7 +50,8 @@ struct StateOptions: ParsableArguments {
     }
 }
 
-/// Checks the spelling of an id, so that a whole key pasted by mistake is not looked up or repeated.
+/// Checks the spelling of an id, so that a whole key pasted by mistake is not looked up or
+/// repeated.
 func validateID(_ id: String) throws {
     guard KeyFormat.isID(id) else {
         throw ValidationError(

@@ -60,7 +60,7 @@ enum AuditLog {
         let rows = try Row.fetchCursor(
             db,
             sql:
-                "SELECT seq, at, actor_uid, verb, key_id, detail, prev, hash FROM audit ORDER BY seq"
+                "SELECT seq, at, actor_uid, verb, key_id, detail, prev, hash FROM audit ORDER BY 1"
         )
         while let row = try rows.next() {
             let entry = Entry(

@@ -3,7 +3,8 @@
 // The writer (the CLI) uses WAL with synchronous=FULL: an acknowledged change survives a power cut.
 // The server has no write rights. SQLite then needs the -wal and -shm files to exist, so the writer
 // tells it to keep them when it closes (SQLITE_FCNTL_PERSIST_WAL). While no writer is connected
-// SQLite rebuilds the WAL index in the server's own memory; when one connects, it reads the shared one.
+// SQLite rebuilds the WAL index in the server's own memory; when one connects, it reads the shared
+// one.
 
 import GRDB
 import GRDBSQLite

@@ -85,7 +85,8 @@ public struct KeyRecord: Sendable, Hashable, Identifiable {
 
 /// Shell-like patterns over model ids: `*` is any run (slashes included), `?` one character.
 public enum ModelGlob {
-    /// Whether a whole text matches a pattern; time grows with the product of their lengths at worst.
+    /// Whether a whole text matches a pattern; time grows with the product of their lengths at
+    /// worst.
     public static func matches(_ pattern: String, _ text: String) -> Bool {
         let pattern = Array(pattern.unicodeScalars)
         let text = Array(text.unicodeScalars)

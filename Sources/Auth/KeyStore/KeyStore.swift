@@ -1,5 +1,6 @@
-// The server's side of the store. All keys are in memory and every answer is computed from the whole
-// key; there is no cache of accepted or refused keys that could be keyed too narrowly or grow.
+// The server's side of the store. All keys are in memory and every answer is computed from the
+// whole key; there is no cache of accepted or refused keys that could be keyed too narrowly or
+// grow.
 //
 // What must hold:
 // 1. An answer rests on a look at keys.db that began at most `maximumAge` before it.
@@ -49,7 +50,8 @@ public final class KeyStore: Sendable {
         connection = Mutex(view)
     }
 
-    /// Opens the store for a server: checks files, pepper and database, and starts to follow changes.
+    /// Opens the store for a server: checks files, pepper and database, and starts to follow
+    /// changes.
     ///
     /// - Throws: ``KeyStoreError`` whose description names the mend.
     public static func openForServer(_ files: StateFiles) throws(KeyStoreError) -> KeyStore {
@@ -85,7 +87,8 @@ public final class KeyStore: Sendable {
         return .accepted(record)
     }
 
-    /// The record of a live key; `nil` if it is unknown, revoked or expired, or keys.db is unreadable.
+    /// The record of a live key; `nil` if it is unknown, revoked or expired, or keys.db is
+    /// unreadable.
     public func record(id: String, now: Date = Date()) -> KeyRecord? {
         guard let record = current(id)?.row?.record, record.isLive(at: now) else { return nil }
         return record
@@ -154,7 +157,8 @@ public final class KeyStore: Sendable {
         do throws(KeyStoreError) {
             if let changed = try view?.refresh() { return .success(changed) }
         } catch {
-            // A writer that was killed in mid-commit leaves an index that only a new connection mends.
+            // A writer that was killed in mid-commit leaves an index that only a new connection
+            // mends.
         }
         let before = state.withLock { $0.rows }
         view = nil

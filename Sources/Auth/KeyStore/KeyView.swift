@@ -44,13 +44,13 @@ struct KeyView {
 
     /// Reads what changed since the last call.
     ///
-    /// - Returns: The ids of keys that changed; `nil` if the file was replaced and must be reopened.
+    /// - Returns: The ids of keys that changed; `nil` if the file was replaced: reopen it.
     mutating func refresh() throws(KeyStoreError) -> Set<String>? {
         guard try FileIdentity(files.database) == identity else { return nil }
         let last = mark
         let lastVersion = dataVersion
-        // Without write rights and without a writer, SQLite cannot tell whether the file changed and
-        // counts every look as a change; the mark then saves reading the table again.
+        // Without write rights and without a writer, SQLite cannot tell whether the file changed
+        // and counts every look as a change; the mark then saves reading the table again.
         let news = try KeyDatabase.wrap { () throws -> (version: Int?, news: News?) in
             let version = try queue.inDatabase { try Int.fetchOne($0, sql: "PRAGMA data_version") }
             if let version, version == lastVersion { return (version, nil) }

@@ -71,7 +71,8 @@ struct Peppers: Sendable {
         }
     }
 
-    /// Compares a key with a stored digest in constant time; false if the version is not in the file.
+    /// Compares a key with a stored digest in constant time; false if the version is not in the
+    /// file.
     func confirms(_ key: [UInt8], digest: [UInt8], version: Int) -> Bool {
         // An unknown version costs the same as a known one.
         let secret = keys[version] ?? keys[newest]
