@@ -1,0 +1,2 @@
+// libfcgi's application interface (Debian: libfcgi-dev).
+#include <fcgiapp.h>

@@ -1,0 +1,270 @@
+internal import CFCGI
+internal import CLinux
+internal import Glibc
+internal import Synchronization
+
+/// Accepts connections and hands each to a worker once its first byte is there.
+///
+/// libfcgi's own accept loop waits up to two seconds in `accept` for a slow peer and lets kept
+/// connections starve new ones; so one epoll loop accepts, and each connection is injected into libfcgi.
+/// 1. The reactor never reads or writes a connection; it only waits.
+/// 2. A connection is in one hand at a time: fresh (the reactor's) or active (a worker's). While active,
+///    the reactor watches only for its end.
+/// 3. Worker threads get no signals; SIGPIPE is ignored.
+public final class FastCGIListener: Sendable {
+    private enum Role: UInt64 { case listener = 1, fresh, active, wake, tick }
+
+    private struct State {
+        var fresh: [Int32: UInt64] = [:]
+        var watches: [Int32: DisconnectWatch] = [:]
+        var stopping = false
+        var listeners: [Int32] = []
+        var pausedUntil: UInt64 = 0
+    }
+
+    private let settings: FastCGISettings
+    private let handler: @Sendable (FastCGIExchange) -> Void
+    private let epoll: Int32
+    private let wakeup: Int32
+    private let workers: Workers
+    private let refusals: Workers
+    private let state = Mutex(State())
+    private let own: uid_t = geteuid()
+
+    /// Binds or takes over the sockets; connections wait in the kernel until `run`.
+    /// - Throws: `FastCGIError`.
+    public init(
+        settings: FastCGISettings,
+        handler: @escaping @Sendable (FastCGIExchange) -> Void
+    ) throws(FastCGIError) {
+        self.settings = settings
+        self.handler = handler
+        workers = Workers(limit: settings.maxExchanges, stackBytes: settings.stackBytes)
+        refusals = Workers(limit: 16, stackBytes: 256 << 10)
+        FCGX_Init()
+        // libfcgi installs handlers of its own; SIGTERM and friends belong to the owner.
+        signal(SIGPIPE, SIG_IGN)
+        signal(SIGTERM, SIG_DFL)
+        signal(SIGUSR1, SIG_DFL)
+        epoll = tg_epoll_create()
+        wakeup = tg_eventfd()
+        guard epoll >= 0, wakeup >= 0 else { throw FastCGIError(description: "epoll: \(Self.errorText)") }
+        _ = tg_epoll_add(epoll, wakeup, TG_EPOLLIN, Self.tag(.wake, wakeup))
+        for source in settings.sources {
+            let socket = try Self.open(source, settings)
+            state.withLock { $0.listeners.append(socket) }
+            guard tg_epoll_add(epoll, socket, TG_EPOLLIN, Self.tag(.listener, socket)) == 0 else {
+                throw FastCGIError(description: "cannot watch the socket: \(Self.errorText)")
+            }
+        }
+    }
+
+    deinit {
+        close(epoll)
+        close(wakeup)
+    }
+
+    private static var errorText: String { String(cString: strerror(errno)) }
+
+    private static func open(_ source: FastCGISettings.Source, _ settings: FastCGISettings)
+        throws(FastCGIError) -> Int32
+    {
+        switch source {
+        case .path(let path, let mode, let group):
+            let socket = tg_unix_listen(path, settings.backlog, mode_t(mode))
+            guard socket >= 0 else { throw FastCGIError(description: "cannot bind \(path): \(errorText)") }
+            if let group { _ = chown(path, uid_t.max, group) }
+            _ = tg_set_nonblocking(socket, 1)
+            return socket
+        case .inherited(let socket):
+            var type: Int32 = 0
+            var length = socklen_t(MemoryLayout<Int32>.size)
+            guard getsockopt(socket, SOL_SOCKET, SO_ACCEPTCONN, &type, &length) == 0, type != 0 else {
+                throw FastCGIError(description: "descriptor \(socket) is no listening socket")
+            }
+            _ = tg_set_cloexec(socket, 1)
+            _ = tg_set_nonblocking(socket, 1)
+            return socket
+        }
+    }
+
+    private static func tag(_ role: Role, _ fd: Int32) -> UInt64 {
+        role.rawValue << 32 | UInt64(UInt32(bitPattern: fd))
+    }
+
+    /// Requests in hand now.
+    public var exchanges: Int { workers.running }
+
+    /// Waits for connections until `stop`; `tick` is called about every `tickSeconds` on this thread.
+    public func run(tickSeconds: Double = 1, tick: () -> Void = {}) {
+        var events = [tg_epoll_event](repeating: tg_epoll_event(), count: 128)
+        var nextTick = tg_monotonic_ns()
+        let interval = UInt64(max(0.01, tickSeconds) * 1e9)
+        while true {
+            let now = tg_monotonic_ns()
+            if now >= nextTick {
+                nextTick = now + interval
+                tick()
+                closeSilent(now: now)
+            }
+            let milliseconds = Int32(min(1000, (nextTick - min(nextTick, now)) / 1_000_000 + 1))
+            let count = tg_epoll_wait(epoll, &events, 128, milliseconds)
+            if state.withLock({ $0.stopping }) { return }
+            guard count > 0 else { continue }
+            for event in events.prefix(Int(count)) {
+                let fd = Int32(truncatingIfNeeded: event.data & 0xFFFF_FFFF)
+                switch Role(rawValue: event.data >> 32) {
+                case .listener: accept(from: fd)
+                case .fresh: begin(fd)
+                case .active: ended(fd)
+                case .wake: drainWake()
+                case .tick, nil: break
+                }
+            }
+        }
+    }
+
+    /// Closes the listeners and waits for running requests, at most `seconds`.
+    ///
+    /// New connections wait in the kernel where the socket was inherited. Returns how many requests
+    /// are still running. `run` returns too, after this.
+    public func stop(drainSeconds seconds: Double) -> Int {
+        let sockets = state.withLock { state in
+            defer { state.listeners = [] }
+            return state.listeners
+        }
+        for socket in sockets {
+            _ = tg_epoll_remove(epoll, socket)
+            close(socket)
+        }
+        let end = tg_monotonic_ns() + UInt64(max(0, min(seconds, 1e6)) * 1e9)
+        while workers.running > 0, tg_monotonic_ns() < end { usleep(5000) }
+        return workers.running
+    }
+
+    /// Makes `run` return.
+    public func finish() {
+        state.withLock { $0.stopping = true }
+        wake()
+    }
+
+    private func wake() {
+        var one: UInt64 = 1
+        _ = write(wakeup, &one, 8)
+    }
+
+    private func drainWake() {
+        var count: UInt64 = 0
+        _ = read(wakeup, &count, 8)
+    }
+
+    // MARK: Fresh connections
+
+    private func accept(from listener: Int32) {
+        for _ in 0..<256 {
+            let fd = tg_accept(listener, 0)
+            guard fd >= 0 else {
+                // No descriptor left: a short pause, or the loop would spin.
+                if errno == EMFILE || errno == ENFILE || errno == ENOMEM { usleep(10_000) }
+                return
+            }
+            guard isAllowed(fd) else {
+                close(fd)
+                continue
+            }
+            register(fd)
+        }
+    }
+
+    private func isAllowed(_ fd: Int32) -> Bool {
+        var (pid, uid, gid): (pid_t, uid_t, gid_t) = (0, 0, 0)
+        guard tg_peer_credentials(fd, &pid, &uid, &gid) == 0 else { return false }
+        return uid == 0 || uid == own || settings.allowedUsers.contains(uid)
+    }
+
+    /// Waits for the first byte of a new or kept connection.
+    private func register(_ fd: Int32) {
+        state.withLock { $0.fresh[fd] = tg_monotonic_ns() }
+        if tg_epoll_add(epoll, fd, TG_EPOLLIN | TG_EPOLLONESHOT, Self.tag(.fresh, fd)) != 0 {
+            state.withLock { $0.fresh[fd] = nil }
+            close(fd)
+        }
+    }
+
+    private func closeSilent(now: UInt64) {
+        let limit = UInt64(settings.freshTimeout * 1e9)
+        let silent = state.withLock { state in
+            let silent = state.fresh.filter { now - min(now, $0.value) > limit }.map(\.key)
+            for fd in silent { state.fresh[fd] = nil }
+            return silent
+        }
+        for fd in silent {
+            _ = tg_epoll_remove(epoll, fd)
+            close(fd)
+        }
+    }
+
+    private func begin(_ fd: Int32) {
+        guard state.withLock({ $0.fresh.removeValue(forKey: fd) }) != nil else { return }
+        _ = tg_epoll_remove(epoll, fd)
+        // A peer that stalls in the middle of a record must not hold a worker for ever.
+        var limit = timeval(tv_sec: 60, tv_usec: 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        if workers.run({ [self] in serve(fd, handler) }) { return }
+        if refusals.run({ [self] in serve(fd, settings.overloaded) }) { return }
+        close(fd)
+    }
+
+    private func ended(_ fd: Int32) {
+        let watch = state.withLock { $0.watches[fd] }
+        watch?.fire()
+        _ = tg_epoll_modify(epoll, fd, 0, Self.tag(.active, fd))
+    }
+
+    // MARK: A worker's hands
+
+    private func serve(_ fd: Int32, _ handler: (FastCGIExchange) -> Void) {
+        let request = UnsafeMutablePointer<FCGX_Request>.allocate(capacity: 1)
+        defer { request.deallocate() }
+        FCGX_InitRequest(request, -1, 0)
+        // The descriptor is injected as a kept connection, so that libfcgi reads from it and, with a
+        // listener of -1, never accepts one of its own.
+        request.pointee.ipcFd = fd
+        request.pointee.keepConnection = 1
+        guard FCGX_Accept_r(request) >= 0 else {
+            FCGX_Free(request, 1)
+            return
+        }
+        let watch = DisconnectWatch()
+        if let parsed = FastCGIRequest(request, settings: settings) {
+            watchEnd(of: fd, watch)
+            let response = ResponseStream(request)
+            handler(FastCGIExchange(request: parsed, response: response, watch: watch))
+            if !response.hasHead, !response.isClosed {
+                response.writeHead(status: 500, headers: [("Content-Length", "0")])
+            }
+            watch.end()
+            unwatch(fd)
+        } else {
+            ResponseStream(request).writeHead(status: 431, headers: [("Content-Length", "0")])
+        }
+        FCGX_Finish_r(request)
+        if request.pointee.ipcFd >= 0 {
+            let kept = request.pointee.ipcFd
+            request.pointee.ipcFd = -1
+            register(kept)
+        }
+        FCGX_Free(request, 0)
+    }
+
+    private func watchEnd(of fd: Int32, _ watch: DisconnectWatch) {
+        state.withLock { $0.watches[fd] = watch }
+        _ = tg_epoll_add(epoll, fd, TG_EPOLLRDHUP | TG_EPOLLONESHOT, Self.tag(.active, fd))
+    }
+
+    private func unwatch(_ fd: Int32) {
+        state.withLock { $0.watches[fd] = nil }
+        _ = tg_epoll_remove(epoll, fd)
+    }
+}
