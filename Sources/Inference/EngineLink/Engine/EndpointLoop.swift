@@ -111,7 +111,7 @@ final class EndpointLoop: @unchecked Sendable {
                     if let command = try self.command(message, on: socket) {
                         commands.append(command)
                     }
-                } == .open
+                } != .ended
         } catch { isOpen = false }
         if !commands.isEmpty { endpoint.inbox.put(commands) }
         if !isOpen { drop(socket) }

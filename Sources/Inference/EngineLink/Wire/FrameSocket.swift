@@ -34,8 +34,10 @@ package final class FrameSocket: Sendable {
 
     /// How a read ended.
     package enum Reading: Sendable, Equatable {
-        /// More may come.
+        /// Something came, and more may come.
         case open
+        /// There was nothing to read.
+        case empty
         /// The other side closed.
         case ended
     }
@@ -145,7 +147,7 @@ package final class FrameSocket: Sendable {
                     &arrivedCount
                 )
             }
-            if count < 0 { return errno == EAGAIN || errno == EINTR ? .open : .ended }
+            if count < 0 { return errno == EAGAIN || errno == EINTR ? .empty : .ended }
             input.descriptors += arrived.prefix(Int(arrivedCount))
             if count == 0 { return .ended }
             input.scratch.withUnsafeBytes {
