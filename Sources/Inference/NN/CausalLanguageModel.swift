@@ -1,0 +1,17 @@
+public import Torch
+
+/// A decoder-only language model. Used on the engine thread only.
+public protocol CausalLanguageModel: AnyObject {
+    /// Rows of the head: logits a position.
+    var vocabularySize: Int { get }
+    /// The most positions that a sequence may have.
+    var contextLength: Int { get }
+    /// Bytes of sequence state that each position costs.
+    var stateBytesPerToken: Int { get }
+    /// An empty state for up to `capacity` positions; memory counts only as it is written.
+    func makeState(capacity: Int) -> any SequenceState
+    /// Logits `[outputRows, V]` in float32; advances every run's state.
+    ///
+    /// Failures are sticky: call inside `Torch.checked`.
+    func callAsFunction(_ step: Step) -> Tensor
+}
