@@ -1,0 +1,114 @@
+internal import Foundation
+public import JSON
+
+/// A model's files, mapped and checked: every tensor's bytes lie inside its file.
+///
+/// Reading costs the headers only; weights are touched by those who copy them.
+public final class Checkpoint: Sendable {
+    /// What is known without the weights. For GGUF, `tie_word_embeddings` is filled in here.
+    public let configuration: ModelConfiguration
+    /// `config.json`, or the same made from GGUF metadata.
+    public let config: JSONValue
+    /// Tensors by their Hugging Face names.
+    public let tensors: [String: TensorEntry]
+    /// Bytes of all tensors as stored.
+    public let totalBytes: Int
+    /// Names these very files; part of the fingerprint of answers.
+    public let revision: String
+    private let files: [MappedFile]
+
+    /// `model_type`.
+    public var modelType: String { configuration.modelType }
+    /// `generation_config.json`.
+    public var generationConfig: JSONValue? { configuration.generationConfig }
+    /// Whether the weights come from a GGUF file.
+    public var isGGUF: Bool { configuration.ggufPath != nil }
+    /// The metadata of a GGUF file.
+    public var ggufMetadata: GGUFMetadata? { configuration.ggufMetadata }
+    /// Positions that the model was made for.
+    public var contextLength: Int { configuration.contextLength }
+    /// Ids that end a text.
+    public var eosTokenIDs: [Int] { configuration.eosTokenIDs }
+    /// Rows of the embedding.
+    public var vocabularySize: Int { configuration.vocabularySize }
+
+    /// Opens a folder with `config.json` and safetensors (one file, or several with an index), a
+    /// `.gguf` file, or a folder with exactly one.
+    /// - Throws: `CheckpointError`.
+    public init(opening path: String) throws(CheckpointError) {
+        configuration = try ModelConfiguration(opening: path)
+        var entries: [TensorEntry] = []
+        if let gguf = configuration.ggufPath {
+            let file = try MappedFile(gguf)
+            let parsed = try GGUFFile(file)
+            entries = parsed.rows.map { row in
+                TensorEntry(
+                    name: GGUFTranslation.name(row.name),
+                    format: row.format,
+                    shape: row.shape,
+                    bytes: row.bytes,
+                    ropePermutedHeads: GGUFTranslation.permutedHeads(row.name, parsed.metadata),
+                    file: file.name
+                )
+            }
+            files = [file]
+            let hasHead = entries.contains { $0.name == "lm_head.weight" }
+            config = GGUFTranslation.config(
+                parsed.metadata,
+                vocabulary: configuration.vocabularySize,
+                hasHead: hasHead
+            )
+        } else {
+            var mapped: [MappedFile] = []
+            for name in try Self.shards(of: path) {
+                let file = try MappedFile("\(path)/\(name)")
+                entries += try Safetensors.entries(of: file)
+                mapped.append(file)
+            }
+            files = mapped
+            config = configuration.config
+        }
+        var byName: [String: TensorEntry] = [:]
+        for entry in entries {
+            guard byName.updateValue(entry, forKey: entry.name) == nil else {
+                throw CheckpointError(.corrupt, file: entry.file, "tensor '\(entry.name)' comes twice")
+            }
+        }
+        tensors = byName
+        totalBytes = entries.reduce(0) { $0 + $1.bytes.count }
+        revision = Self.hash(files.map(\.identity) + [configuration.identity])
+    }
+
+    /// The names of the files that hold the weights.
+    private static func shards(of folder: String) throws(CheckpointError) -> [String] {
+        let single = "model.safetensors"
+        let manager = FileManager.default
+        if manager.fileExists(atPath: "\(folder)/\(single)") { return [single] }
+        let index = "model.safetensors.index.json"
+        guard manager.fileExists(atPath: "\(folder)/\(index)") else {
+            throw CheckpointError(.missing, file: single, "is not in the model's folder")
+        }
+        let file = try MappedFile("\(folder)/\(index)")
+        guard let json = try? JSONValue.parse(file.bytes), let map = json["weight_map"]?.object else {
+            throw CheckpointError(.corrupt, file: index, "has no weight_map")
+        }
+        var names: Set<String> = []
+        for value in map.values {
+            guard let name = value.string, !name.contains("/"), name.hasSuffix(".safetensors"),
+                !name.hasPrefix(".")
+            else { throw CheckpointError(.corrupt, file: index, "names something else than a file beside it") }
+            names.insert(name)
+        }
+        return names.sorted()
+    }
+
+    /// FNV-1a of the words, 16 hexadecimal digits: names files, defends against nothing.
+    private static func hash(_ words: [String]) -> String {
+        var value: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in words.joined(separator: "\n").utf8 {
+            value = (value ^ UInt64(byte)) &* 0x100_0000_01b3
+        }
+        let digits = String(value, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}

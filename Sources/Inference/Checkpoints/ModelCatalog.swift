@@ -1,0 +1,105 @@
+public import Foundation
+
+/// A model that can be served, as it was found.
+public struct CatalogEntry: Sendable, Equatable {
+    /// The folder's name, a file's name without `.gguf`, or `org/name` in the Hugging Face cache.
+    public let id: String
+    /// Folder or file to open.
+    public let path: String
+    /// Time of the last change of its files.
+    public let created: Date
+    /// `user`, or `huggingface` for the cache.
+    public let ownedBy: String
+    /// Whether weights are there; without them text can be rendered and tokenised.
+    public let hasWeights: Bool
+}
+
+/// Finds models in folders and in the Hugging Face cache. Looks at names only, opens nothing.
+public enum ModelCatalog {
+    /// All models, by id. Of equal ids the first counts: folders in their order, then the cache.
+    public static func scan(directories: [String], huggingFaceHome: String?) -> [CatalogEntry] {
+        var found: [CatalogEntry] = []
+        for directory in directories {
+            for name in names(in: directory) where isPlain(name) {
+                if let entry = entry(id: name, path: "\(directory)/\(name)", ownedBy: "user") {
+                    found.append(entry)
+                }
+            }
+        }
+        if let home = huggingFaceHome { found += cached(in: "\(home)/hub") }
+        var ids: Set<String> = []
+        return found.filter { ids.insert($0.id).inserted }.sorted { $0.id < $1.id }
+    }
+
+    private static func names(in folder: String) -> [String] {
+        ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted()
+    }
+
+    /// Letters, digits, `.`, `_` and `-`, not beginning with a dot.
+    private static func isPlain(_ name: String) -> Bool {
+        !name.hasPrefix(".")
+            && name.utf8.allSatisfy { byte in
+                switch byte {
+                case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
+                default: false
+                }
+            }
+    }
+
+    private static func entry(id: String, path: String, ownedBy: String) -> CatalogEntry? {
+        let manager = FileManager.default
+        var isFolder: ObjCBool = false
+        guard manager.fileExists(atPath: path, isDirectory: &isFolder) else { return nil }
+        if !isFolder.boolValue {
+            guard id.hasSuffix(".gguf"), id.count > 5 else { return nil }
+            return CatalogEntry(
+                id: String(id.dropLast(5)),
+                path: path,
+                created: changed(path),
+                ownedBy: ownedBy,
+                hasWeights: true
+            )
+        }
+        let files = names(in: path)
+        let ggufs = files.filter { $0.hasSuffix(".gguf") }
+        let hasConfig = files.contains("config.json")
+        guard hasConfig || ggufs.count == 1 else { return nil }
+        let weights = files.contains { $0 == "model.safetensors" || $0 == "model.safetensors.index.json" }
+        let newest = (hasConfig ? ["config.json"] : ggufs).map { changed("\(path)/\($0)") }.max()
+        return CatalogEntry(
+            id: id,
+            path: path,
+            created: newest ?? changed(path),
+            ownedBy: ownedBy,
+            hasWeights: weights || !hasConfig
+        )
+    }
+
+    private static func changed(_ path: String) -> Date {
+        let resolved = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+        let attributes = try? FileManager.default.attributesOfItem(atPath: resolved)
+        return attributes?[.modificationDate] as? Date ?? Date(timeIntervalSince1970: 0)
+    }
+
+    /// `models--org--name/refs/main` names the snapshot that counts; else the newest one.
+    private static func cached(in hub: String) -> [CatalogEntry] {
+        var found: [CatalogEntry] = []
+        for name in names(in: hub) where name.hasPrefix("models--") {
+            let parts = name.dropFirst("models--".count).components(separatedBy: "--")
+            guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty && isPlain($0) }) else { continue }
+            let folder = "\(hub)/\(name)"
+            let reference = (try? String(contentsOfFile: "\(folder)/refs/main", encoding: .utf8)) ?? ""
+            let wanted = reference.trimmingCharacters(in: .whitespacesAndNewlines)
+            let snapshots = names(in: "\(folder)/snapshots").filter(isPlain)
+            let snapshot =
+                snapshots.contains(wanted)
+                ? wanted : snapshots.max { changed("\(folder)/snapshots/\($0)") < changed("\(folder)/snapshots/\($1)") }
+            guard let snapshot else { continue }
+            let path = "\(folder)/snapshots/\(snapshot)"
+            if let entry = entry(id: parts.joined(separator: "/"), path: path, ownedBy: "huggingface") {
+                found.append(entry)
+            }
+        }
+        return found
+    }
+}

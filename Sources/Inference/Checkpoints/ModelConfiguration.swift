@@ -1,0 +1,101 @@
+internal import Foundation
+public import JSON
+
+/// What is known of a model without its weights: enough to tokenise, render and count.
+public struct ModelConfiguration: Sendable {
+    /// Folder or file, as it was opened.
+    public let path: String
+    /// `config.json`, or the same made from GGUF metadata.
+    public let config: JSONValue
+    /// `generation_config.json`.
+    public let generationConfig: JSONValue?
+    /// The metadata of a GGUF file; nil for folders.
+    public let ggufMetadata: GGUFMetadata?
+    /// Path of the `.gguf`; nil for folders of other files.
+    public let ggufPath: String?
+    /// Changes when a file of the model's description does.
+    public let identity: String
+
+    /// `model_type`.
+    public var modelType: String { config["model_type"]?.string ?? "" }
+
+    /// Positions that the model was made for.
+    public var contextLength: Int { text("max_position_embeddings") ?? 2048 }
+
+    /// Rows of the embedding.
+    public var vocabularySize: Int { text("vocab_size") ?? 0 }
+
+    /// Ids that end a text: config's and generation config's together.
+    public var eosTokenIDs: [Int] {
+        var ids: [Int] = []
+        var sources = [config["eos_token_id"], config["text_config"]?["eos_token_id"], generationConfig?["eos_token_id"]]
+        if let metadata = ggufMetadata {
+            sources += ["eos", "eot"].map { metadata.int("tokenizer.ggml.\($0)_token_id").map(JSONValue.int) }
+        }
+        for source in sources {
+            for id in (source?.array ?? source.map { [$0] } ?? []).compactMap(\.int) where !ids.contains(id) {
+                ids.append(id)
+            }
+        }
+        return ids
+    }
+
+    private func text(_ key: String) -> Int? { (config[key] ?? config["text_config"]?[key])?.int }
+
+    /// Reads a model folder (`config.json`, or exactly one `.gguf`) or a `.gguf` file.
+    /// - Throws: `CheckpointError`.
+    public init(opening path: String) throws(CheckpointError) {
+        self.path = path
+        if let gguf = try Self.gguf(in: path) {
+            let file = try MappedFile(gguf)
+            let metadata = try GGUFFile(file, withTensors: false).metadata
+            let vocabulary = metadata.strings("tokenizer.ggml.tokens")?.count
+            config = GGUFTranslation.config(metadata, vocabulary: vocabulary, hasHead: nil)
+            generationConfig = nil
+            ggufMetadata = metadata
+            ggufPath = gguf
+            identity = file.identity
+        } else {
+            let (config, mark) = try Self.json("config.json", in: path)
+            guard let config else {
+                throw CheckpointError(.missing, file: "config.json", "is not in the model's folder")
+            }
+            self.config = config
+            let (generation, other) = try Self.json("generation_config.json", in: path)
+            generationConfig = generation
+            ggufMetadata = nil
+            ggufPath = nil
+            identity = "\(mark);\(other)"
+        }
+    }
+
+    /// The GGUF file of a path: itself, or the only one in a folder without `config.json`.
+    static func gguf(in path: String) throws(CheckpointError) -> String? {
+        if path.hasSuffix(".gguf") { return path }
+        if FileManager.default.fileExists(atPath: "\(path)/config.json") { return nil }
+        let name = path.split(separator: "/").last.map(String.init) ?? path
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: path) else {
+            throw CheckpointError(.missing, file: name, "cannot be read")
+        }
+        let files = names.filter { $0.hasSuffix(".gguf") }
+        guard files.count < 2 else {
+            throw CheckpointError(.unsupported, file: name, "holds \(files.count) GGUF files, expected one")
+        }
+        return files.first.map { "\(path)/\($0)" }
+    }
+
+    /// A JSON file of a folder and its identity; nil where there is none.
+    private static func json(_ name: String, in folder: String) throws(CheckpointError) -> (JSONValue?, String) {
+        guard FileManager.default.fileExists(atPath: "\(folder)/\(name)") else { return (nil, "-") }
+        let file = try MappedFile("\(folder)/\(name)")
+        guard file.bytes.count <= 16 << 20 else {
+            throw CheckpointError(.corrupt, file: name, "is larger than 16 MiB")
+        }
+        let value: JSONValue
+        do throws(JSONError) { value = try JSONValue.parse(file.bytes) } catch {
+            throw CheckpointError(.corrupt, file: name, "is not JSON: \(error)")
+        }
+        guard value.object != nil else { throw CheckpointError(.corrupt, file: name, "is no object") }
+        return (value, file.identity)
+    }
+}
