@@ -33,7 +33,9 @@ public final class ScriptedEngine {
     /// Listens.
     /// - Throws: `EngineEndpoint.ListenError`.
     public init(
-        script: EngineScript, listener: EngineEndpoint.Listener, answersPings: Bool = true,
+        script: EngineScript,
+        listener: EngineEndpoint.Listener,
+        answersPings: Bool = true,
         startGrace: Int = 20
     ) throws(EngineEndpoint.ListenError) {
         self.script = script
@@ -41,7 +43,11 @@ public final class ScriptedEngine {
         quirks.answersPings = answersPings
         if script.hasWrongVersion { quirks.version += 1 }
         endpoint = try EngineEndpoint(
-            listener: listener, build: "scripted", startGrace: startGrace, quirks: quirks)
+            listener: listener,
+            build: "scripted",
+            startGrace: startGrace,
+            quirks: quirks
+        )
     }
 
     /// Plays until the end.
@@ -96,10 +102,19 @@ public final class ScriptedEngine {
         endpoint.send(
             .loaded(
                 LoadedModel(
-                    modelID: request.modelID, revision: script.revision,
-                    vocabularySize: script.vocabularySize, contextLength: script.contextLength,
-                    slots: slots, kvTokens: script.kvTokens, dtype: "float32", device: "cpu",
-                    residentBytes: Self.residentBytes, loadSeconds: script.loadSeconds)))
+                    modelID: request.modelID,
+                    revision: script.revision,
+                    vocabularySize: script.vocabularySize,
+                    contextLength: script.contextLength,
+                    slots: slots,
+                    kvTokens: script.kvTokens,
+                    dtype: "float32",
+                    device: "cpu",
+                    residentBytes: Self.residentBytes,
+                    loadSeconds: script.loadSeconds
+                )
+            )
+        )
         return nil
     }
 
@@ -107,22 +122,30 @@ public final class ScriptedEngine {
         if let poison = script.poisonToken, request.prompt.contains(poison) { _exit(9) }
         if let token = script.failToken, request.prompt.contains(token) {
             return endpoint.send(
-                .failed(id, GenerationFailure(code: "context_length_exceeded", message: "too long")))
+                .failed(id, GenerationFailure(code: "context_length_exceeded", message: "too long"))
+            )
         }
         guard choices.count + request.choices.count <= slots else {
             return endpoint.send(
-                .failed(id, GenerationFailure(code: "overcommitted", message: "no free slot")))
+                .failed(id, GenerationFailure(code: "overcommitted", message: "no free slot"))
+            )
         }
         guard request.prompt.allSatisfy({ Int($0) < script.vocabularySize }) else {
             return endpoint.send(
-                .failed(id, GenerationFailure(code: "bad_submit", message: "unknown token")))
+                .failed(id, GenerationFailure(code: "bad_submit", message: "unknown token"))
+            )
         }
         if choices.isEmpty { nextStep = tg_monotonic_ns() + stepNanoseconds }
         for choice in request.choices {
             choices.append(
                 Choice(
-                    id: id, index: choice.index, request: request,
-                    position: choice.generated.count, prefill: script.prefillSteps))
+                    id: id,
+                    index: choice.index,
+                    request: request,
+                    position: choice.generated.count,
+                    prefill: script.prefillSteps
+                )
+            )
         }
     }
 
@@ -166,7 +189,12 @@ public final class ScriptedEngine {
         endpoint.send(
             .step(
                 EngineStep(
-                    number: UInt64(steps), monotonicNs: tg_monotonic_ns(), tokens: tokens)))
+                    number: UInt64(steps),
+                    monotonicNs: tg_monotonic_ns(),
+                    tokens: tokens
+                )
+            )
+        )
         return nil
     }
 
@@ -175,8 +203,12 @@ public final class ScriptedEngine {
         var event = TokenEvent(
             choice: choice.index,
             token: script.token(
-                prompt: request.prompt, seed: request.sampling.seed, choice: choice.index,
-                position: choice.position))
+                prompt: request.prompt,
+                seed: request.sampling.seed,
+                choice: choice.index,
+                position: choice.position
+            )
+        )
         if !script.tokens.isEmpty, choice.position >= script.tokens.count, !request.stop.ignoreEOS,
             let stop = request.stop.stopTokens.first
         {
@@ -192,7 +224,8 @@ public final class ScriptedEngine {
             event.top = (0..<count).map { rank in
                 TokenLogprob(
                     token: (event.token + Int32(rank)) % Int32(script.vocabularySize),
-                    logprob: -0.5 - Float(rank))
+                    logprob: -0.5 - Float(rank)
+                )
             }
         }
         return event
@@ -206,8 +239,15 @@ public final class ScriptedEngine {
         endpoint.send(
             .stats(
                 EngineStats(
-                    slots: slots, usedSlots: choices.count, kvTokens: script.kvTokens,
-                    usedTokens: used, residentBytes: Self.residentBytes, steps: UInt64(steps))))
+                    slots: slots,
+                    usedSlots: choices.count,
+                    kvTokens: script.kvTokens,
+                    usedTokens: used,
+                    residentBytes: Self.residentBytes,
+                    steps: UInt64(steps)
+                )
+            )
+        )
     }
 
     private static var residentBytes: Int {
@@ -216,7 +256,9 @@ public final class ScriptedEngine {
         defer { close(file) }
         var buffer = [UInt8](repeating: 0, count: 128)
         let count = read(file, &buffer, buffer.count)
-        let words = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self).split(separator: " ")
+        let words = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self).split(
+            separator: " "
+        )
         return words.count > 1 ? (Int(words[1]) ?? 0) * 4096 : 0
     }
 }

@@ -3,7 +3,7 @@
 //   scripted-engine [serve] --socket PATH [--script FILE.json] [--NAME VALUE …]
 //
 // NAME is a field of EngineScript, VALUE its JSON. Without --socket it serves the socket that it
-// inherits as descriptor 3, as systemd passes it. --deaf true leaves pings unanswered.
+// inherits as descriptor 3, as systemd passes it, or the one that --fd names. --deaf true leaves pings unanswered.
 
 import EngineLink
 import Glibc
@@ -32,6 +32,7 @@ while let word = words.popFirst() {
     guard word.hasPrefix("--"), let value = words.popFirst() else { fail("\(word) needs a value") }
     switch word {
     case "--socket": listener = .path(value)
+    case "--fd": listener = .inherited(Int32(value) ?? 3)
     case "--deaf": answersPings = value != "true"
     case "--script":
         guard let object = try? JSONValue.parse(contents(value)).object else {
@@ -45,7 +46,10 @@ while let word = words.popFirst() {
 signal(SIGPIPE, SIG_IGN)
 do {
     let engine = try ScriptedEngine(
-        script: EngineScript(.object(members)), listener: listener, answersPings: answersPings)
+        script: EngineScript(.object(members)),
+        listener: listener,
+        answersPings: answersPings
+    )
     // A crash must not run any exit handler.
     if engine.run() == .crashed { _exit(9) }
 } catch {

@@ -1,7 +1,9 @@
 internal import CLinux
 internal import Glibc
 
-/// How a supervisor gets at an engine's process. Called by the supervisor's thread only.
+/// How a supervisor gets at an engine's process.
+///
+/// Called by the supervisor's thread only.
 public protocol EngineLauncher: Sendable {
     /// Connects to an engine that listens already; nil where none does. Never waits.
     func connect() -> Int32?

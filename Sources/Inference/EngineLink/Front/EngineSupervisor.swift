@@ -35,7 +35,8 @@ public final class EngineSupervisor: Sendable {
     ///   - launcher: how to get at an engine.
     ///   - log: takes one line at a time; lines hold no prompt and no output, but may hold paths.
     public init(
-        settings: SupervisorSettings = SupervisorSettings(), launcher: any EngineLauncher,
+        settings: SupervisorSettings = SupervisorSettings(),
+        launcher: any EngineLauncher,
         log: @escaping @Sendable (String) -> Void = { _ in }
     ) {
         self.launcher = launcher
@@ -67,13 +68,21 @@ public final class EngineSupervisor: Sendable {
     /// - Returns: the name for `cancel`.
     /// - Throws: `SupervisorError`; `deliver` is never called then.
     public func submit(
-        _ request: GenerationRequest, model: LoadRequest, key: String, keepAlive: Int? = nil,
+        _ request: GenerationRequest,
+        model: LoadRequest,
+        key: String,
+        keepAlive: Int? = nil,
         deliver: @escaping Deliver
     ) throws(SupervisorError) -> GenerationID {
         do { try request.checkRanges() } catch { throw .invalid(error.reason) }
         let id = try shared.withLock { shared throws(SupervisorError) in
             let id = try shared.machine.submit(
-                request, model: model, key: key, keepAlive: keepAlive, now: tg_monotonic_ns())
+                request,
+                model: model,
+                key: key,
+                keepAlive: keepAlive,
+                now: tg_monotonic_ns()
+            )
             shared.receivers[id] = deliver
             return id
         }
@@ -118,7 +127,11 @@ public final class EngineSupervisor: Sendable {
             shared.lastTicket += 1
             shared.waiters[shared.lastTicket] = answer
             shared.machine.unload(
-                ticket: shared.lastTicket, timeout: timeout, force: force, now: tg_monotonic_ns())
+                ticket: shared.lastTicket,
+                timeout: timeout,
+                force: force,
+                now: tg_monotonic_ns()
+            )
             return true
         }
         guard isRunning else { return .nothingLoaded }

@@ -37,8 +37,12 @@ struct Generation: Sendable {
     var batch: [TokenEvent] = []
 
     init(
-        id: GenerationID, request: GenerationRequest, model: LoadRequest, key: String,
-        keepAlive: Int?, arrival: UInt64
+        id: GenerationID,
+        request: GenerationRequest,
+        model: LoadRequest,
+        key: String,
+        keepAlive: Int?,
+        arrival: UInt64
     ) {
         self.id = id
         self.request = request

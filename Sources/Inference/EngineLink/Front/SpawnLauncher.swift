@@ -26,8 +26,12 @@ public struct SpawnLauncher: EngineLauncher {
     ///   - logDescriptor: the engine's stdout and stderr; must stay open.
     ///   - nice: added to the priority: the engine computes beside nginx and the front.
     public init(
-        socketPath: String, executable: String? = nil, arguments: [String]? = nil,
-        threads: Int? = nil, environment: [String: String] = [:], logDescriptor: Int32 = 2,
+        socketPath: String,
+        executable: String? = nil,
+        arguments: [String]? = nil,
+        threads: Int? = nil,
+        environment: [String: String] = [:],
+        logDescriptor: Int32 = 2,
         nice: Int32 = 10
     ) {
         self.socketPath = socketPath
@@ -90,7 +94,8 @@ public struct SpawnLauncher: EngineLauncher {
 
     /// Passes a null-terminated array of C strings; errno of `body` survives.
     private static func withCStrings<R>(
-        _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> R
+        _ strings: [String],
+        _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> R
     ) -> R {
         let list = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
             .allocate(capacity: strings.count + 1)

@@ -222,7 +222,8 @@ final class SupervisorDriver: @unchecked Sendable {
                 supervisor.log(
                     code >= 256
                         ? "engine \(pid) ended by signal \(code - 256)"
-                        : "engine \(pid) ended with \(code)")
+                        : "engine \(pid) ended with \(code)"
+                )
             }
         }
         if processDescriptor >= 0 { close(processDescriptor) }

@@ -34,10 +34,13 @@ extension SupervisorMachine {
     }
 
     /// Whether a request for another model has waited so long that newer ones must not pass it.
+    ///
+    /// The queue's oldest counts, not the one whose turn it is: otherwise two models could each wait
+    /// for the other.
     private func isHeldBack(_ generation: Generation, key: ModelKey, now: UInt64) -> Bool {
         // A generation that has begun is never cut off.
         guard !generation.hasStarted, let other = oldestWaiting(except: key) else { return false }
-        return other.id < generation.id
+        return other.id < queues[key]?.oldest ?? generation.id
             && Self.elapsed(other.arrival, now) >= Self.nanoseconds(settings.swapPatience)
     }
 
@@ -50,12 +53,21 @@ extension SupervisorMachine {
     }
 
     private mutating func submit(
-        _ id: GenerationID, _ places: [Int], revision: String?, now: UInt64
+        _ id: GenerationID,
+        _ places: [Int],
+        revision: String?,
+        now: UInt64
     ) {
         guard var generation = generations[id] else { return }
         lastWire += 1
         var request = generation.request
         request.choices = places.map { generation.request.choices[$0] }
+        do { try request.checkRanges() } catch {
+            // What an engine made of it no longer fits the wire.
+            log("generation \(id) cannot go on: \(error.reason)")
+            fail(id, .engineFailed)
+            return
+        }
         for place in places {
             generation.states[place] = .running(wire: lastWire)
             usedTokens += generation.length(ofChoice: place)
@@ -110,7 +122,8 @@ extension SupervisorMachine {
             if parts[wire]?.open == 0 { parts[wire] = nil }
         }
         generations[id]?.states[place] = .ended
-        if let generation = generations[id], generation.isQueued, generation.waitingChoices.isEmpty {
+        if let generation = generations[id], generation.isQueued, generation.waitingChoices.isEmpty
+        {
             dequeue(generation)
             generations[id]?.isQueued = false
         }
@@ -127,7 +140,9 @@ extension SupervisorMachine {
         guard let generation = generations[id] else { return }
         for place in generation.states.indices {
             if case .running(let wire) = generation.states[place] {
-                actions.append(.send(.cancel(wire, choice: generation.request.choices[place].index)))
+                actions.append(
+                    .send(.cancel(wire, choice: generation.request.choices[place].index))
+                )
             }
         }
         remove(id)

@@ -5,7 +5,8 @@ extension SupervisorMachine {
     package mutating func adopt(now: UInt64) {
         guard case .absent = phase else { return }
         phase = .loading(
-            Loading(target: nil, isAdopting: true, stage: .connecting, since: now))
+            Loading(target: nil, isAdopting: true, stage: .connecting, since: now)
+        )
         actions.append(.adopt)
     }
 
@@ -162,8 +163,11 @@ extension SupervisorMachine {
         let count = (failures[key]?.count ?? 0) + 1
         let pause = min(settings.maxCoolDown, settings.coolDown * Double(1 << min(count - 1, 16)))
         failures[key] = Failure(
-            count: count, until: now &+ Self.nanoseconds(pause), cause: failure.cause,
-            modelID: target.modelID)
+            count: count,
+            until: now &+ Self.nanoseconds(pause),
+            cause: failure.cause,
+            modelID: target.modelID
+        )
         if preload?.isSameEngine(as: target) ?? false { preload = nil }
         failWaiting(for: target, .loadFailed(failure.cause))
     }

@@ -4,18 +4,30 @@ extension SupervisorMachine {
     /// Takes a generation: starts it, or queues it and sees to it that its model gets loaded.
     /// - Throws: `SupervisorError`; nothing has changed then.
     package mutating func submit(
-        _ request: GenerationRequest, model: LoadRequest, key: String, keepAlive: Int?, now: UInt64
+        _ request: GenerationRequest,
+        model: LoadRequest,
+        key: String,
+        keepAlive: Int?,
+        now: UInt64
     ) throws(SupervisorError) -> GenerationID {
         guard !isStopping else { throw .draining }
         let modelKey = ModelKey(model)
         if let failure = failures[modelKey], failure.until > now {
             throw .coolDown(
-                retryAfterSeconds: Self.ceilSeconds(failure.until - now), cause: failure.cause)
+                retryAfterSeconds: Self.ceilSeconds(failure.until - now),
+                cause: failure.cause
+            )
         }
         lastID += 1
         let id = lastID
         generations[id] = Generation(
-            id: id, request: request, model: model, key: key, keepAlive: keepAlive, arrival: now)
+            id: id,
+            request: request,
+            model: model,
+            key: key,
+            keepAlive: keepAlive,
+            arrival: now
+        )
         queues[modelKey, default: WaitingQueue()].append(id, key: key)
         waitingCount += 1
         pump(now: now)
@@ -47,7 +59,9 @@ extension SupervisorMachine {
         for place in generation.states.indices
         where choice == nil || generation.request.choices[place].index == choice {
             if case .running(let wire) = generation.states[place] {
-                actions.append(.send(.cancel(wire, choice: generation.request.choices[place].index)))
+                actions.append(
+                    .send(.cancel(wire, choice: generation.request.choices[place].index))
+                )
             }
             endChoice(place, of: id)
         }
@@ -96,7 +110,8 @@ extension SupervisorMachine {
                 end(now: now, kill: false)
             } else {
                 phase = .draining(
-                    Draining(isEnding: false, deadline: now &+ Self.nanoseconds(timeout)))
+                    Draining(isEnding: false, deadline: now &+ Self.nanoseconds(timeout))
+                )
             }
         }
     }

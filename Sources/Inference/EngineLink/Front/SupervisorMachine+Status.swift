@@ -8,7 +8,8 @@ extension SupervisorMachine {
         status.steps = engine.steps
         status.residentBytes = engine.stats?.residentBytes ?? engine.model?.residentBytes
         status.kvTotal = kvTotal
-        status.kvUsed = engine.stats.map { parts.isEmpty ? $0.usedTokens : usedTokens } ?? usedTokens
+        status.kvUsed =
+            engine.stats.map { parts.isEmpty ? $0.usedTokens : usedTokens } ?? usedTokens
         status.freeSlots = max(0, slotsTotal - usedSlots)
         status.queueWaitEstimate = queueWait
         switch phase {
@@ -70,7 +71,12 @@ extension SupervisorMachine {
         -> RequestStatus
     {
         RequestStatus(
-            id: generation.id, key: generation.key, modelID: generation.model.modelID, phase: phase,
-            queuePosition: position, tokens: generation.tokens)
+            id: generation.id,
+            key: generation.key,
+            modelID: generation.model.modelID,
+            phase: phase,
+            queuePosition: position,
+            tokens: generation.tokens
+        )
     }
 }

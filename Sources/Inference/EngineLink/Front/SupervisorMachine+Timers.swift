@@ -24,7 +24,8 @@ extension SupervisorMachine {
             switch loading.stage {
             case .pausing(let until) where now >= until:
                 resume(&loading, now: now)
-            case .connecting where Self.elapsed(loading.since, now) >= Self.nanoseconds(settings.launchTimeout):
+            case .connecting
+            where Self.elapsed(loading.since, now) >= Self.nanoseconds(settings.launchTimeout):
                 if !engine.isKilled { log("engine does not answer") }
                 kill()
             default: break
@@ -76,7 +77,9 @@ extension SupervisorMachine {
             kill()
             return
         }
-        guard Self.elapsed(engine.lastPing, now) >= Self.nanoseconds(settings.pingInterval) else { return }
+        guard Self.elapsed(engine.lastPing, now) >= Self.nanoseconds(settings.pingInterval) else {
+            return
+        }
         engine.lastPing = now
         engine.pings += 1
         actions.append(.send(.ping(engine.pings)))

@@ -62,6 +62,7 @@ package struct SupervisorMachine: Sendable {
 
     struct Draining: Sendable, Equatable {
         /// False: generations run, and the engine serves again if they outlast the deadline.
+        ///
         /// True: nothing runs, the process was told to end and is killed at the deadline.
         var isEnding: Bool
         var deadline: UInt64

@@ -1,4 +1,6 @@
-/// Bounds and times of a supervisor. Times are seconds.
+/// Bounds and times of a supervisor.
+///
+/// Times are seconds.
 public struct SupervisorSettings: Sendable, Equatable {
     /// Generations that may wait; one more is refused with `queueFull`.
     public var maxWaiting = 512

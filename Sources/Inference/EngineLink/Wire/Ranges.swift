@@ -5,7 +5,9 @@
 package enum WireRange {
     static let token = 0...Int(Int32.max)
     static let count = 0...(1 << 40)
-    static let prompt = 1...4_000_000
+    static let prompt = 1...1_000_000
+    /// Prompt and earlier tokens of a submission together: its JSON then fits a frame.
+    static let submission = 1_400_000
     static let choices = 1...64
     static let choiceIndex = 0...65_535
     static let maxTokens = 1...Int(Int32.max)
@@ -27,6 +29,9 @@ extension GenerationRequest {
         guard Set(choices.map(\.index)).count == choices.count,
             choices.allSatisfy({ WireRange.choiceIndex.contains($0.index) })
         else { throw ProtocolError("choice index") }
+        guard
+            choices.reduce(prompt.count, { $0 + $1.generated.count }) <= WireRange.submission
+        else { throw ProtocolError("submission length") }
         guard WireRange.maxTokens.contains(stop.maxTokens) else { throw ProtocolError("maxTokens") }
         guard (0...stop.maxTokens).contains(stop.minTokens) else {
             throw ProtocolError("minTokens")
