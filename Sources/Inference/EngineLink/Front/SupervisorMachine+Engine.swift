@@ -134,13 +134,18 @@ extension SupervisorMachine {
     }
 
     private mutating func loaded(_ model: LoadedModel, isNew: Bool, now: UInt64) {
+        var waited = 0.0
+        if case .loading(let loading) = phase {
+            waited = Double(Self.elapsed(loading.since, now)) / 1e9
+        }
         engine.model = model
         engine.lastMove = now
         phase = .serving
         loadDeaths = 0
         if isNew {
+            // What a client waits for: the process's start counts too.
             counters.loads += 1
-            counters.loadSeconds = model.loadSeconds
+            counters.loadSeconds = max(model.loadSeconds, waited)
         }
         if let load = engine.load {
             failures[ModelKey(load)] = nil

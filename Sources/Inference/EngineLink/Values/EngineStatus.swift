@@ -50,7 +50,7 @@ public struct EngineStatus: Sendable, Equatable {
     public var hangs = 0
     /// Steps that the present engine has reported.
     public var steps: UInt64 = 0
-    /// Seconds of the last load; nil before the first.
+    /// Seconds of the last load, the start of the process included; nil before the first.
     public var loadSeconds: Double?
     /// Seconds that a request would wait if it came now.
     public var queueWaitEstimate: Double = 0
