@@ -8,7 +8,7 @@ import Testing
 @Suite struct ActivationTests {
     /// Holds the listening socket and starts an engine whenever it becomes readable.
     private final class Activator: Sendable {
-        let path = Stage.newSocketPath()
+        let path = Stage.abstractSocket
         let isStopped = Atomic(false)
         let starts = Atomic(0)
 
@@ -35,7 +35,6 @@ import Testing
                 waitpid(pid, &status, 0)
             }
             close(listener)
-            unlink(path)
         }
     }
 

@@ -33,7 +33,7 @@ import Testing
     }
 
     private func endpoint(grace: Int = 60) throws -> (EngineEndpoint, String) {
-        let path = Stage.newSocketPath()
+        let path = Stage.abstractSocket
         return (try EngineEndpoint(listener: .path(path), build: "test", startGrace: grace), path)
     }
 

@@ -47,6 +47,13 @@ final class Stage: Sendable {
         return String(decoding: folder, as: UTF8.self) + "/engine"
     }
 
+    private static let names = Atomic(0)
+
+    /// A socket without a file.
+    static var abstractSocket: String {
+        "@torchgate-test-\(getpid())-\(names.wrappingAdd(1, ordering: .relaxed).newValue)"
+    }
+
     static var executable: String {
         var buffer = [CChar](repeating: 0, count: 4096)
         let count = max(0, readlink("/proc/self/exe", &buffer, buffer.count - 1))

@@ -107,7 +107,7 @@ import Testing
 
     @Test func `an executable that is not there is a failed load`() throws {
         let launcher = SpawnLauncher(
-            socketPath: Stage.newSocketPath(),
+            socketPath: Stage.abstractSocket,
             executable: "/nowhere/engine"
         )
         let supervisor = EngineSupervisor(launcher: launcher)
