@@ -1,0 +1,68 @@
+// Which kernels this CPU runs, and the thread's first error.
+
+#include <atomic>
+#include <string>
+
+#include "internal.hpp"
+#include "kernels.hpp"
+
+namespace {
+
+thread_local std::string first_error;
+thread_local bool failed = false;
+
+std::atomic<int> highest_level{3};
+
+int cpu_level() {
+    static const int level = [] {
+        __builtin_cpu_init();
+        if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
+        if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+            !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
+            return 1;
+        }
+        return __builtin_cpu_supports("avx512bf16") ? 3 : 2;
+    }();
+    return level;
+}
+
+}  // namespace
+
+namespace tg {
+
+void fail(const char *message) noexcept {
+    if (failed) return;
+    failed = true;
+    try {
+        first_error = message;
+    } catch (...) {
+    }
+}
+
+const Kernels &kernels() noexcept {
+    const int level = std::min(cpu_level(), highest_level.load(std::memory_order_relaxed));
+    switch (level) {
+    case 3: return avx512bf16_kernels;
+    case 2: return avx512_kernels;
+    case 1: return avx2_kernels;
+    default: return baseline_kernels;
+    }
+}
+
+}  // namespace tg
+
+extern "C" {
+
+const char *tg_error(void) noexcept { return failed ? first_error.c_str() : nullptr; }
+
+void tg_clear_error(void) noexcept {
+    failed = false;
+    first_error.clear();
+}
+
+void tg_set_error(const char *message) noexcept { tg::fail(message); }
+
+const char *tg_cpu(void) noexcept { return tg::kernels().name; }
+
+void tg_limit_cpu(int32_t level) noexcept { highest_level.store(level); }
+}

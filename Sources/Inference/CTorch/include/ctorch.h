@@ -1,0 +1,146 @@
+// libtorch behind a C ABI at operator level: no model names, no policy.
+//
+// 1. Every function is noexcept. A failure keeps the first message of the thread (tg_error) and
+//    answers an undefined tensor, which every later function accepts and passes on.
+// 2. A tensor handle owns one reference; tg_free gives it back. NULL is the undefined tensor.
+// 3. Sizes are int64_t. Shapes are checked here; callers may rely on an error instead of a crash.
+// 4. Kernels choose by CPUID between AVX-512 (with BF16 where present), AVX2 and plain x86-64.
+
+#ifndef CTORCH_H
+#define CTORCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#define TG_NOEXCEPT noexcept
+#else
+#define TG_NOEXCEPT
+#endif
+
+typedef struct tg_tensor_s *tg_tensor;
+
+typedef enum tg_dtype : int32_t { TG_F32 = 0, TG_BF16 = 1, TG_F16 = 2, TG_I64 = 3 } tg_dtype;
+
+// Errors and the runtime -----------------------------------------------------------------------
+
+// The first error message of this thread since the last tg_clear_error, or NULL.
+const char *tg_error(void) TG_NOEXCEPT;
+void tg_clear_error(void) TG_NOEXCEPT;
+void tg_set_error(const char *message) TG_NOEXCEPT;
+
+// Threads of one operation. Also puts the calling thread into inference mode for good.
+void tg_start(int32_t threads) TG_NOEXCEPT;
+int32_t tg_threads(void) TG_NOEXCEPT;
+// What the kernels use: "avx512bf16", "avx512", "avx2" or "baseline".
+const char *tg_cpu(void) TG_NOEXCEPT;
+// For tests: the best kernels allowed, 0 baseline … 3 avx512bf16; what the CPU lacks stays off.
+void tg_limit_cpu(int32_t level) TG_NOEXCEPT;
+
+// Tensors --------------------------------------------------------------------------------------
+
+void tg_free(tg_tensor t) TG_NOEXCEPT;
+tg_tensor tg_empty(tg_dtype dtype, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
+tg_tensor tg_zeros(tg_dtype dtype, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
+tg_tensor tg_from_floats(const float *values, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
+int32_t tg_rank(tg_tensor t) TG_NOEXCEPT;
+int64_t tg_size(tg_tensor t, int32_t axis) TG_NOEXCEPT;
+int32_t tg_dtype_of(tg_tensor t) TG_NOEXCEPT;  // -1: undefined or another kind
+void *tg_data(tg_tensor t) TG_NOEXCEPT;        // NULL unless dense on the CPU
+// Copies as float32; count must be the number of elements.
+bool tg_copy_out(tg_tensor t, float *out, int64_t count) TG_NOEXCEPT;
+tg_tensor tg_to(tg_tensor t, tg_dtype dtype) TG_NOEXCEPT;
+tg_tensor tg_reshape(tg_tensor t, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
+tg_tensor tg_rows(tg_tensor t, int64_t from, int64_t count) TG_NOEXCEPT;       // a view
+tg_tensor tg_columns(tg_tensor t, int64_t from, int64_t count) TG_NOEXCEPT;    // a view
+tg_tensor tg_take_rows(tg_tensor t, const int64_t *rows, int64_t count) TG_NOEXCEPT;
+tg_tensor tg_add(tg_tensor a, tg_tensor b) TG_NOEXCEPT;
+// Gives whole pages of [offset, offset + bytes) of the tensor's memory back; they read as zeros.
+void tg_discard(tg_tensor t, int64_t offset, int64_t bytes) TG_NOEXCEPT;
+
+// Layers ---------------------------------------------------------------------------------------
+
+// x [T, K] · w [N, K]ᵀ + bias [N] (or NULL). float32: a row's bits do not depend on the other rows.
+tg_tensor tg_linear(tg_tensor x, tg_tensor w, tg_tensor bias) TG_NOEXCEPT;
+// Rows of w [V, D]; an id outside 0..<V is an error.
+tg_tensor tg_embedding(tg_tensor w, const int32_t *ids, int64_t count) TG_NOEXCEPT;
+// x · rsqrt(mean(x²) + eps) over the last axis in float32, rounded, then · w [D].
+tg_tensor tg_rms_norm(tg_tensor x, tg_tensor w, float eps) TG_NOEXCEPT;
+// silu(x[:, :N]) · x[:, N:] for x [T, 2N].
+tg_tensor tg_swiglu(tg_tensor x) TG_NOEXCEPT;
+// Rotates the halves (NeoX) of `heads` heads of `dim`, in place, in columns from `column` of x [T, *].
+// angles: table [positions, dim] float32, cosines of dim/2 then sines of dim/2; one row index a row of x.
+void tg_rope(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor angles,
+             const int32_t *positions, int64_t count) TG_NOEXCEPT;
+
+// Attention ------------------------------------------------------------------------------------
+
+// One sequence's cache of one layer, [blocks, kv_heads, 2, 64 · dim]: a block's keys transposed
+// [dim, 64], then its values [64, dim].
+typedef struct tg_run {
+    void *cache;        // the layer's first block
+    int64_t capacity;   // positions
+    int64_t start;      // positions held before this step
+    int64_t count;      // new rows
+} tg_run;
+
+// qkv [T, (heads + 2 · kv_heads) · dim], rotated already. Writes the new keys and values into the
+// caches (dtype of qkv) and answers [T, heads · dim]: causal softmax(q·kᵀ · scale)·v, in float32,
+// key blocks of 64 from position 0 with running maximum and sum.
+tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
+                       const tg_run *runs, int64_t run_count) TG_NOEXCEPT;
+
+// Weights --------------------------------------------------------------------------------------
+
+typedef enum tg_format : int32_t {
+    TG_FORMAT_F32 = 0, TG_FORMAT_F16 = 1, TG_FORMAT_BF16 = 2, TG_FORMAT_F64 = 3,
+    TG_FORMAT_Q4_0 = 4, TG_FORMAT_Q4_1 = 5, TG_FORMAT_Q5_0 = 6, TG_FORMAT_Q5_1 = 7,
+    TG_FORMAT_Q8_0 = 8, TG_FORMAT_Q4_K = 9, TG_FORMAT_Q5_K = 10, TG_FORMAT_Q6_K = 11
+} tg_format;
+
+// Elements and bytes of one block of a format; false for an unknown one.
+bool tg_format_block(tg_format format, int64_t *elements, int64_t *bytes) TG_NOEXCEPT;
+// Decodes `count` rows of `columns` elements into row `at` of the dense tensor `out` [*, columns].
+// permuted_heads > 0 undoes GGUF's interleaving of rotary rows: then the source is the whole weight.
+bool tg_decode_rows(tg_tensor out, int64_t at, int64_t count, int64_t columns, tg_format format,
+                    const void *source, int64_t source_bytes, int64_t permuted_heads) TG_NOEXCEPT;
+
+// Sampling -------------------------------------------------------------------------------------
+
+typedef struct tg_sampler_row {
+    float temperature, top_p, min_p, presence, frequency, repetition;
+    int32_t top_k;
+    int32_t top_logprobs;             // -1: no logprobs
+    uint64_t seed;
+    uint32_t choice, position;
+    const int32_t *history;           // distinct tokens of prompt and output
+    const int32_t *history_counts;    // how often each was generated
+    int64_t history_count;
+    const int32_t *bias_tokens;
+    const float *bias_values;
+    int64_t bias_count;
+    const int32_t *suppressed;
+    int64_t suppressed_count;
+    const uint64_t *mask;             // NULL: all allowed
+    int64_t mask_words;
+} tg_sampler_row;
+
+typedef struct tg_sampled {
+    int32_t token;
+    int32_t status;                   // 0 chosen, 1 not a number, 2 nothing allowed
+    float logprob;
+    int32_t top_count;
+    int32_t top_tokens[20];
+    float top_logprobs[20];
+} tg_sampled;
+
+// One answer a row of logits [count, V] (float32).
+bool tg_sample(tg_tensor logits, const tg_sampler_row *rows, tg_sampled *out,
+               int64_t count) TG_NOEXCEPT;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,55 @@
+// The fused CPU kernels, compiled once per instruction set from kernels.inl.
+#pragma once
+
+#include <cstdint>
+
+namespace tg {
+
+using bf16 = uint16_t;  // the upper half of a float32
+
+/// Rows of queries of one key-value head against one sequence's cache of one layer.
+template <typename T>
+struct AttentionItem {
+    const T *queries;        // first row's first head of the group
+    int64_t query_stride;    // elements between rows
+    T *out;                  // the same place in the answer
+    int64_t out_stride;
+    int64_t rows, group;     // rows of this item, query heads that share the key-value head
+    int64_t dim;
+    int64_t position;        // of the first row
+    float scale;
+    const T *cache;          // the head's keys of the first block; its values follow
+    int64_t block_stride;    // elements between blocks
+};
+
+template <typename T>
+struct LayerKernels {
+    void (*rms_norm)(const T *x, const T *w, T *out, int64_t dim, float eps);
+    void (*swiglu)(const T *gate, const T *up, T *out, int64_t count);
+    void (*rope)(T *head, const float *cosines, const float *sines, int64_t half);
+    void (*attention)(const AttentionItem<T> &item, float *scratch);
+};
+
+struct Kernels {
+    const char *name;
+    LayerKernels<float> f32;
+    LayerKernels<bf16> b16;
+    // out[m][n] for n in [from, to) of m = 1…4 rows: x [m, k] · w [n, k]ᵀ + bias.
+    void (*gemv)(const bf16 *x, const bf16 *w, const bf16 *bias, bf16 *out, int64_t m, int64_t n,
+                 int64_t k, int64_t from, int64_t to);
+    // Largest logit and the sum of exp(logit - largest); false where one is NaN or none finite.
+    bool (*log_sum)(const float *logits, int64_t count, float *largest, double *sum);
+};
+
+/// Floats of scratch that `attention` needs for items of up to `pairs` rows · group.
+inline int64_t attention_scratch(int64_t pairs, int64_t dim) {
+    const int64_t padded = (pairs + 3) / 4 * 4;
+    return 2 * 64 * dim + padded * (dim + 64 + dim + 2) + 64;
+}
+
+/// The best set for this CPU (and tg_limit_cpu).
+const Kernels &kernels() noexcept;
+
+extern const Kernels baseline_kernels, avx2_kernels, avx512_kernels, avx512bf16_kernels;
+
+}  // namespace tg

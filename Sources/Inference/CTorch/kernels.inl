@@ -1,0 +1,369 @@
+// The kernels' one source. kernels_*.cpp include it inside a namespace and under a target attribute, so
+// that the same vector code becomes AVX-512, AVX2 or SSE. Vectors have 16 floats everywhere.
+//
+// A row's result depends on that row alone: the order of its sums is fixed by k, never by how many
+// rows share a tile.
+
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpsabi"  // every function with vectors is static or inlined
+
+typedef float v16 __attribute__((vector_size(64)));
+typedef int32_t i16x __attribute__((vector_size(64)));
+typedef uint32_t u16x __attribute__((vector_size(64)));
+typedef uint16_t h16 __attribute__((vector_size(32)));
+
+#define TG_INLINE static inline __attribute__((always_inline))
+
+TG_INLINE v16 splat(float x) { return v16{} + x; }
+
+TG_INLINE v16 load(const float *p) {
+    v16 v;
+    __builtin_memcpy(&v, p, 64);
+    return v;
+}
+
+TG_INLINE v16 load(const bf16 *p) {
+    h16 v;
+    __builtin_memcpy(&v, p, 32);
+    return (v16)(__builtin_convertvector(v, u16x) << 16);
+}
+
+TG_INLINE float widen(float x) { return x; }
+TG_INLINE float widen(bf16 x) { return __builtin_bit_cast(float, uint32_t(x) << 16); }
+
+/// Round to nearest even; NaN stays NaN.
+TG_INLINE bf16 narrow(float x) {
+    const uint32_t u = __builtin_bit_cast(uint32_t, x);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return bf16((u >> 16) | 0x40);
+    return bf16((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+}
+
+TG_INLINE void store(float *p, v16 v) { __builtin_memcpy(p, &v, 64); }
+
+TG_INLINE void store(bf16 *p, v16 v) {
+    const u16x u = (u16x)v;
+    const u16x rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+    const u16x quiet = (u >> 16) | 0x40;
+    const u16x nan = (u16x)((u & 0x7fffffffu) > 0x7f800000u);
+    const h16 h = __builtin_convertvector((nan & quiet) | (~nan & rounded), h16);
+    __builtin_memcpy(p, &h, 32);
+}
+
+TG_INLINE void put(float *p, float x) { *p = x; }
+TG_INLINE void put(bf16 *p, float x) { *p = narrow(x); }
+/// The value as a tensor of T would hold it.
+TG_INLINE float rounded(const float *, float x) { return x; }
+TG_INLINE float rounded(const bf16 *, float x) { return widen(narrow(x)); }
+TG_INLINE v16 rounded(const float *, v16 x) { return x; }
+TG_INLINE v16 rounded(const bf16 *, v16 x) {
+    bf16 kept[16];
+    store(kept, x);
+    return load(kept);
+}
+
+TG_INLINE float sum(v16 v) {
+    float s = 0;
+    for (int i = 0; i < 16; ++i) s += v[i];
+    return s;
+}
+
+/// exp by 2^n · polynomial, below 2 ulp; 0 below -87, infinity above 88.7; NaN stays NaN.
+TG_INLINE v16 exponential(v16 x) {
+    const v16 top = splat(88.72f), bottom = splat(-87.3f);
+    v16 c = x > top ? top : x;
+    c = c < bottom ? bottom : c;
+    const v16 magic = splat(12582912.0f);  // 1.5 · 2^23: adding rounds to a whole number
+    const v16 n = (c * 1.44269504f + magic) - magic;
+    v16 r = c - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    v16 p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    // Two factors, as 2^128 alone has no float.
+    const i16x whole = __builtin_convertvector(n, i16x);
+    const i16x half = whole >> 1;
+    p = p * (v16)((half + 127) << 23) * (v16)((whole - half + 127) << 23);
+    p = x < splat(-87.3f) ? splat(0.0f) : p;
+    p = x > top ? splat(__builtin_inff()) : p;
+    return x == x ? p : x;
+}
+
+template <typename T>
+static void rms_norm(const T *x, const T *w, T *out, int64_t dim, float eps) {
+    v16 squares{};
+    int64_t i = 0;
+    for (; i + 16 <= dim; i += 16) {
+        const v16 v = load(x + i);
+        squares += v * v;
+    }
+    float total = sum(squares);
+    for (; i < dim; ++i) total += widen(x[i]) * widen(x[i]);
+    const float factor = 1.0f / __builtin_sqrtf(total / float(dim) + eps);
+    for (i = 0; i + 16 <= dim; i += 16) {
+        store(out + i, rounded(x, load(x + i) * factor) * load(w + i));
+    }
+    for (; i < dim; ++i) put(out + i, rounded(x, widen(x[i]) * factor) * widen(w[i]));
+}
+
+template <typename T>
+static void swiglu(const T *gate, const T *up, T *out, int64_t count) {
+    int64_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        const v16 g = load(gate + i);
+        store(out + i, rounded(gate, g / (1.0f + exponential(-g))) * load(up + i));
+    }
+    if (i < count) {
+        v16 g{}, u{};
+        for (int64_t j = i; j < count; ++j) g[j - i] = widen(gate[j]), u[j - i] = widen(up[j]);
+        const v16 y = rounded(gate, g / (1.0f + exponential(-g))) * u;
+        for (int64_t j = i; j < count; ++j) put(out + j, y[j - i]);
+    }
+}
+
+template <typename T>
+static void rope(T *head, const float *cosines, const float *sines, int64_t half) {
+    for (int64_t i = 0; i < half; ++i) {
+        const float a = widen(head[i]), b = widen(head[i + half]);
+        const float c = rounded(head, cosines[i]), s = rounded(head, sines[i]);
+        put(head + i, rounded(head, a * c) - rounded(head, b * s));
+        put(head + i + half, rounded(head, b * c) + rounded(head, a * s));
+    }
+}
+
+/// c[4][64] = (c +) a[4][0..<depth] · b[depth][64]; b's and c's rows have `width` elements.
+template <bool Accumulate>
+TG_INLINE void tile(const float *a, int64_t a_stride, const float *b, int64_t width, float *c,
+                    int64_t c_stride, int64_t depth) {
+    v16 acc[4][4];
+    for (int r = 0; r < 4; ++r)
+        for (int j = 0; j < 4; ++j)
+            acc[r][j] = Accumulate ? load(c + r * c_stride + 16 * j) : v16{};
+    for (int64_t k = 0; k < depth; ++k) {
+        const v16 b0 = load(b + k * width), b1 = load(b + k * width + 16);
+        const v16 b2 = load(b + k * width + 32), b3 = load(b + k * width + 48);
+        for (int r = 0; r < 4; ++r) {
+            const v16 x = splat(a[r * a_stride + k]);
+            acc[r][0] += x * b0;
+            acc[r][1] += x * b1;
+            acc[r][2] += x * b2;
+            acc[r][3] += x * b3;
+        }
+    }
+    for (int r = 0; r < 4; ++r)
+        for (int j = 0; j < 4; ++j) store(c + r * c_stride + 16 * j, acc[r][j]);
+}
+
+/// c[4][width] += a[4][0..<depth] · b[depth][width] for any width: 64 columns at a time, then 16, then 1.
+TG_INLINE void accumulate(const float *a, int64_t a_stride, const float *b, int64_t width, float *c,
+                          int64_t depth) {
+    int64_t j = 0;
+    for (; j + 64 <= width; j += 64) tile<true>(a, a_stride, b + j, width, c + j, width, depth);
+    for (; j + 16 <= width; j += 16) {
+        for (int r = 0; r < 4; ++r) {
+            v16 acc = load(c + r * width + j);
+            for (int64_t k = 0; k < depth; ++k) {
+                acc += splat(a[r * a_stride + k]) * load(b + k * width + j);
+            }
+            store(c + r * width + j, acc);
+        }
+    }
+    for (; j < width; ++j) {
+        for (int r = 0; r < 4; ++r) {
+            float acc = c[r * width + j];
+            for (int64_t k = 0; k < depth; ++k) acc += a[r * a_stride + k] * b[k * width + j];
+            c[r * width + j] = acc;
+        }
+    }
+}
+
+TG_INLINE const float *widened(const float *source, float *, int64_t) { return source; }
+TG_INLINE const float *widened(const bf16 *source, float *scratch, int64_t count) {
+    int64_t i = 0;
+    for (; i + 16 <= count; i += 16) store(scratch + i, load(source + i));
+    for (; i < count; ++i) scratch[i] = widen(source[i]);
+    return scratch;
+}
+
+/// Running softmax over key blocks of 64, from position 0 on.
+template <typename T>
+static void attention(const AttentionItem<T> &item, float *scratch) {
+    const int64_t dim = item.dim, pairs = item.rows * item.group, padded = (pairs + 3) / 4 * 4;
+    float *block_floats = scratch;             // [2, 64 · dim]
+    float *queries = block_floats + 128 * dim; // [padded, dim], scaled
+    float *scores = queries + padded * dim;    // [padded, 64]
+    float *sums = scores + padded * 64;        // [padded, dim]
+    float *maxima = sums + padded * dim;       // [padded]
+    float *totals = maxima + padded;           // [padded]
+
+    for (int64_t p = 0; p < padded; ++p) {
+        const int64_t row = p / item.group, head = p % item.group;
+        for (int64_t e = 0; e < dim; ++e) {
+            queries[p * dim + e] =
+                p < pairs ? widen(item.queries[row * item.query_stride + head * dim + e]) * item.scale
+                          : 0.0f;
+            sums[p * dim + e] = 0;
+        }
+        maxima[p] = -__builtin_inff();
+        totals[p] = 0;
+    }
+    const int64_t last = item.position + item.rows - 1;
+    for (int64_t base = 0; base <= last; base += 64) {
+        const T *block = item.cache + base / 64 * item.block_stride;
+        const int64_t held = last - base + 1 < 64 ? last - base + 1 : 64;
+        const float *keys = widened(block, block_floats, 64 * dim);
+        const float *values = widened(block + 64 * dim, block_floats + 64 * dim, held * dim);
+        for (int64_t p = 0; p < padded; p += 4) {
+            // Rows of the tile that lie wholly before this block have nothing here.
+            const int64_t tile_last = item.position + (p + 3 < pairs ? p + 3 : pairs - 1) / item.group;
+            if (tile_last < base) continue;
+            tile<false>(queries + p * dim, dim, keys, 64, scores + p * 64, 64, dim);
+            for (int64_t q = p; q < p + 4; ++q) {
+                const int64_t row = (q < pairs ? q : pairs - 1) / item.group;
+                const int64_t seen = item.position + row - base + 1;  // keys of this block it may see
+                float *s = scores + q * 64;
+                for (int64_t k = seen < 0 ? 0 : seen; k < 64; ++k) s[k] = -__builtin_inff();
+                if (seen <= 0) {
+                    for (int64_t k = 0; k < 64; ++k) s[k] = 0;
+                    continue;
+                }
+                v16 best = load(s);
+                for (int j = 16; j < 64; j += 16) {
+                    const v16 v = load(s + j);
+                    best = v > best ? v : best;
+                }
+                float maximum = maxima[q];
+                for (int j = 0; j < 16; ++j) maximum = best[j] > maximum ? best[j] : maximum;
+                if (maximum == -__builtin_inff()) maximum = 0;
+                v16 block_total{};
+                for (int j = 0; j < 64; j += 16) {
+                    const v16 weight = exponential(load(s + j) - maximum);
+                    store(s + j, weight);
+                    block_total += weight;
+                }
+                if (maximum != maxima[q]) {
+                    const float shrink = exponential(splat(maxima[q] - maximum))[0];
+                    totals[q] *= shrink;
+                    for (int64_t e = 0; e < dim; ++e) sums[q * dim + e] *= shrink;
+                    maxima[q] = maximum;
+                }
+                totals[q] += sum(block_total);
+            }
+            accumulate(scores + p * 64, 64, values, dim, sums + p * dim, held);
+        }
+    }
+    for (int64_t p = 0; p < pairs; ++p) {
+        T *out = item.out + p / item.group * item.out_stride + p % item.group * dim;
+        for (int64_t e = 0; e < dim; ++e) put(out + e, sums[p * dim + e] / totals[p]);
+    }
+}
+
+static bool log_sum(const float *logits, int64_t count, float *largest, double *total) {
+    v16 best = splat(-__builtin_inff());
+    i16x bad{};
+    int64_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        const v16 v = load(logits + i);
+        bad |= v != v;
+        best = v > best ? v : best;
+    }
+    float maximum = -__builtin_inff();
+    for (int j = 0; j < 16; ++j) maximum = best[j] > maximum ? best[j] : maximum;
+    for (int j = 0; j < 16; ++j)
+        if (bad[j]) return false;
+    for (int64_t j = i; j < count; ++j) {
+        if (logits[j] != logits[j]) return false;
+        maximum = logits[j] > maximum ? logits[j] : maximum;
+    }
+    if (!(maximum > -__builtin_inff()) || maximum == __builtin_inff()) return false;
+    double sums = 0;
+    for (i = 0; i + 16 <= count; i += 16) sums += sum(exponential(load(logits + i) - maximum));
+    if (i < count) {
+        v16 rest = splat(-__builtin_inff());
+        for (int64_t j = i; j < count; ++j) rest[j - i] = logits[j];
+        sums += sum(exponential(rest - maximum));
+    }
+    *largest = maximum;
+    *total = sums;
+    return true;
+}
+
+// bf16 products of pairs: the lower element of each 32-bit lane, then the upper one. AVX-512 BF16 has
+// an instruction for it; elsewhere the halves are widened by shift and mask.
+typedef uint32_t lanes __attribute__((vector_size(64)));
+
+TG_INLINE v16 dot_pairs(v16 acc, lanes w, lanes x) {
+#ifdef TG_BF16_DOT
+    return (v16)_mm512_dpbf16_ps((__m512)acc, (__m512bh)w, (__m512bh)x);
+#else
+    acc += (v16)(w << 16) * (v16)(x << 16);
+    return acc + (v16)(w & 0xffff0000u) * (v16)(x & 0xffff0000u);
+#endif
+}
+
+TG_INLINE lanes load_lanes(const bf16 *p, int64_t count) {
+    lanes v{};
+    if (count >= 32) __builtin_memcpy(&v, p, 64);
+    else __builtin_memcpy(&v, p, size_t(count) * 2);
+    return v;
+}
+
+template <int Rows, int Columns>
+TG_INLINE void gemv_block(const bf16 *x, const bf16 *w, const bf16 *bias, bf16 *out, int64_t n,
+                          int64_t k, int64_t at) {
+    v16 acc[Columns][Rows] = {};
+    int64_t i = 0;
+    for (; i + 32 <= k; i += 32) {
+        lanes inputs[Rows];
+        for (int r = 0; r < Rows; ++r) inputs[r] = load_lanes(x + r * k + i, 32);
+        for (int c = 0; c < Columns; ++c) {
+            const lanes weights = load_lanes(w + (at + c) * k + i, 32);
+            for (int r = 0; r < Rows; ++r) acc[c][r] = dot_pairs(acc[c][r], weights, inputs[r]);
+        }
+    }
+    if (i < k) {
+        for (int c = 0; c < Columns; ++c) {
+            const lanes weights = load_lanes(w + (at + c) * k + i, k - i);
+            for (int r = 0; r < Rows; ++r) {
+                acc[c][r] = dot_pairs(acc[c][r], weights, load_lanes(x + r * k + i, k - i));
+            }
+        }
+    }
+    for (int c = 0; c < Columns; ++c)
+        for (int r = 0; r < Rows; ++r)
+            out[r * n + at + c] = narrow(sum(acc[c][r]) + (bias ? widen(bias[at + c]) : 0.0f));
+}
+
+template <int Rows>
+static void gemv_rows(const bf16 *x, const bf16 *w, const bf16 *bias, bf16 *out, int64_t n,
+                      int64_t k, int64_t from, int64_t to) {
+    int64_t at = from;
+    for (; at + 4 <= to; at += 4) gemv_block<Rows, 4>(x, w, bias, out, n, k, at);
+    for (; at < to; ++at) gemv_block<Rows, 1>(x, w, bias, out, n, k, at);
+}
+
+static void gemv(const bf16 *x, const bf16 *w, const bf16 *bias, bf16 *out, int64_t m, int64_t n,
+                 int64_t k, int64_t from, int64_t to) {
+    switch (m) {
+    case 1: return gemv_rows<1>(x, w, bias, out, n, k, from, to);
+    case 2: return gemv_rows<2>(x, w, bias, out, n, k, from, to);
+    case 3: return gemv_rows<3>(x, w, bias, out, n, k, from, to);
+    case 4: return gemv_rows<4>(x, w, bias, out, n, k, from, to);
+    default: return;
+    }
+}
+
+static constexpr Kernels table(const char *name) {
+    return Kernels{
+        name,
+        {rms_norm<float>, swiglu<float>, rope<float>, attention<float>},
+        {rms_norm<bf16>, swiglu<bf16>, rope<bf16>, attention<bf16>},
+        gemv,
+        log_sum,
+    };
+}
+
+#pragma clang diagnostic pop

@@ -1,0 +1,16 @@
+public import Torch
+
+/// Root mean square normalisation (Zhang and Sennrich 2019): in float32, rounded, then scaled.
+public struct RMSNorm {
+    private let weight: Tensor
+    private let epsilon: Float
+
+    /// A norm with `weight` `[D]`.
+    public init(_ weight: Tensor, epsilon: Float) {
+        self.weight = weight
+        self.epsilon = epsilon
+    }
+
+    /// `[T, D]` to `[T, D]`.
+    public func callAsFunction(_ x: Tensor) -> Tensor { x.rmsNorm(weight, epsilon: epsilon) }
+}

@@ -1,0 +1,78 @@
+#if canImport(Glibc)
+    import Glibc
+#endif
+public import Torch
+
+/// Rotary positions (Su et al. 2021) in the half-split layout, with the frequency scalings of
+/// published checkpoints. Cosines and sines are tabled once, up to the highest position met.
+public final class RotaryEmbedding {
+    /// How frequencies are stretched beyond the trained length.
+    public enum Scaling: Equatable, Sendable {
+        /// Not at all.
+        case none
+        /// Every frequency divided by `factor`.
+        case linear(factor: Double)
+        /// Llama 3: long waves divided by `factor`, short ones kept, a ramp between.
+        case llama3(factor: Double, low: Double, high: Double, original: Double)
+        /// Divided one by one (GGUF `rope_freqs.weight`, `[headSize / 2]`).
+        case factors([Float])
+    }
+
+    private let angles: Tensor
+    private let headSize: Int
+    private let frequencies: [Float]
+    private var filled = 0
+    /// Positions in the table.
+    public let positions: Int
+
+    /// A table for positions `0 ..< positions` of heads of `headSize`, an even number.
+    public init(headSize: Int, base: Double, scaling: Scaling, positions: Int) {
+        self.headSize = headSize
+        self.positions = positions
+        frequencies = Self.frequencies(headSize: headSize, base: base, scaling: scaling)
+        angles = .empty([positions, headSize], .float32)
+    }
+
+    /// Rotates `heads` heads from `column` of `x` on, in place; one position a row.
+    public func callAsFunction(_ x: Tensor, column: Int, heads: Int, positions: [Int32]) {
+        fill(through: Int(positions.max() ?? 0))
+        x.rotate(
+            column: column, heads: heads, size: headSize, angles: angles, positions: positions)
+    }
+
+    /// Writes the table's rows up to `last`; a position beyond the table is the kernel's error.
+    private func fill(through last: Int) {
+        guard last >= filled, last < positions,
+            let data = angles.data?.assumingMemoryBound(to: Float.self)
+        else { return }
+        let half = headSize / 2
+        let end = min(positions, last + 256)
+        for position in filled..<end {
+            for index in 0..<half {
+                let angle = Float(position) * frequencies[index]
+                data[position * headSize + index] = cosf(angle)
+                data[position * headSize + half + index] = sinf(angle)
+            }
+        }
+        filled = end
+    }
+
+    /// The angle a position of each pair of a head, in float32 as the checkpoints were trained.
+    public static func frequencies(headSize: Int, base: Double, scaling: Scaling) -> [Float] {
+        (0..<headSize / 2).map { index in
+            let plain = 1 / powf(Float(base), Float(2 * index) / Float(headSize))
+            switch scaling {
+            case .none: return plain
+            case .linear(let factor): return plain / Float(factor)
+            case .factors(let factors):
+                return factors.indices.contains(index) ? plain / factors[index] : plain
+            case .llama3(let factor, let low, let high, let original):
+                let wave = 2 * Double.pi / Double(plain)
+                if wave < original / high { return plain }
+                if wave > original / low { return plain / Float(factor) }
+                let smooth = Float((original / wave - low) / (high - low))
+                return (1 - smooth) * plain / Float(factor) + smooth * plain
+            }
+        }
+    }
+}

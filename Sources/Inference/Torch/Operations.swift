@@ -1,0 +1,82 @@
+package import CTorch
+
+extension Tensor {
+    /// The same values as `dtype`.
+    public func to(_ dtype: DType) -> Tensor { Tensor(tg_to(handle, dtype.code)) }
+
+    /// The same elements in another shape.
+    public func reshaped(_ shape: [Int]) -> Tensor {
+        Tensor(tg_reshape(handle, shape.map(Int64.init), Int32(shape.count)))
+    }
+
+    /// A view of `range` along the first axis.
+    public func rows(_ range: Range<Int>) -> Tensor {
+        Tensor(tg_rows(handle, Int64(range.lowerBound), Int64(range.count)))
+    }
+
+    /// A copy of the given rows, in their order.
+    public func takingRows(_ rows: [Int]) -> Tensor {
+        Tensor(tg_take_rows(handle, rows.map(Int64.init), Int64(rows.count)))
+    }
+
+    /// Elementwise sum.
+    public static func + (a: Tensor, b: Tensor) -> Tensor { Tensor(tg_add(a.handle, b.handle)) }
+
+    /// `self [T, K] · weight [N, K]ᵀ + bias [N]`: `[T, N]`. In float32 a row's bits do not depend on
+    /// its neighbours.
+    public func linear(_ weight: Tensor, bias: Tensor? = nil) -> Tensor {
+        if let bias, bias.handle == nil {
+            Torch.fail("undefined bias")
+            return Tensor(nil)
+        }
+        return Tensor(tg_linear(handle, weight.handle, bias?.handle))
+    }
+
+    /// Rows of `self [V, D]`: `[ids, D]`; an id outside `0..<V` is an error.
+    public func embedding(_ ids: [Int32]) -> Tensor {
+        Tensor(tg_embedding(handle, ids, Int64(ids.count)))
+    }
+
+    /// `x · rsqrt(mean(x²) + epsilon) · weight [D]` over the last axis of `[T, D]`.
+    public func rmsNorm(_ weight: Tensor, epsilon: Float) -> Tensor {
+        Tensor(tg_rms_norm(handle, weight.handle, epsilon))
+    }
+
+    /// `silu(gate) · up` for `[T, 2N]` that holds gate, then up: `[T, N]`.
+    public func swiglu() -> Tensor { Tensor(tg_swiglu(handle)) }
+
+    /// Rotates the halves of `heads` heads of `size` from `column` on, in place.
+    ///
+    /// `angles` is `[positions, size]`, cosines then sines; `positions` has one index a row.
+    public func rotate(
+        column: Int, heads: Int, size: Int, angles: Tensor, positions: [Int32]
+    ) {
+        tg_rope(
+            handle, Int64(column), Int64(heads), Int64(size), angles.handle, positions,
+            Int64(positions.count))
+    }
+
+    /// Causal attention of `self [T, (heads + 2 · keyHeads) · size]` (queries, keys, values; rotated
+    /// already) over the runs' caches, which take the new keys and values up: `[T, heads · size]`.
+    package func attention(
+        heads: Int, keyHeads: Int, size: Int, scale: Float, runs: [tg_run]
+    ) -> Tensor {
+        Tensor(
+            tg_attention(
+                handle, Int64(heads), Int64(keyHeads), Int64(size), scale, runs, Int64(runs.count)))
+    }
+
+    /// Gives whole pages of a byte range back to the system; they read as zeros afterwards.
+    package func discard(offset: Int, bytes: Int) { tg_discard(handle, Int64(offset), Int64(bytes)) }
+
+    /// One answer a row of logits `[rows, V]`; nil after an error.
+    package func sample(_ rows: [tg_sampler_row]) -> [tg_sampled]? {
+        var done = false
+        let answers = [tg_sampled](unsafeUninitializedCapacity: rows.count) { buffer, filled in
+            guard let base = buffer.baseAddress else { return }
+            done = tg_sample(handle, rows, base, Int64(rows.count))
+            if done { filled = rows.count }
+        }
+        return done || rows.isEmpty ? answers : nil
+    }
+}
