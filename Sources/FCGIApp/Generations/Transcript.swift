@@ -19,6 +19,9 @@ public struct Transcript: Sendable {
         public var events: [OutputEvent] = []
         /// Choices that hit a stop string: the engine, which does not know of it, must cancel them.
         public var cancelled: [Int] = []
+
+        /// Nothing.
+        public init() {}
     }
 
     private let rules: Rules

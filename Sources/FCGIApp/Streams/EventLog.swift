@@ -119,3 +119,5 @@ public struct EventReader<Element: Sendable>: Sendable {
         return batch
     }
 }
+
+extension EventReader.Batch: Equatable where Element: Equatable {}

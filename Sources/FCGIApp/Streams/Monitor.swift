@@ -65,10 +65,9 @@ public enum MonotonicTime {
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 
-    /// The moment so many seconds from now; what is no sane number of seconds becomes a year.
+    /// The moment so many seconds from now, at most a year; negative numbers and NaN are now.
     static func deadline(after seconds: Double) -> timespec {
-        let year = 31_536_000.0
-        let bounded = seconds.isFinite ? min(max(0, seconds), year) : year
+        let bounded = seconds > 0 ? min(seconds, 31_536_000) : 0
         var time = read()
         let whole = bounded.rounded(.down)
         time.tv_sec += Int(whole)
