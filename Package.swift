@@ -31,6 +31,7 @@ func tests(_ room: String, _ dependencies: [Target.Dependency]) -> Target {
 extension Target.Dependency {
     static let argumentParser = product(name: "ArgumentParser", package: "swift-argument-parser")
     static let crypto = product(name: "Crypto", package: "swift-crypto")
+    static let grdbSQLite = product(name: "GRDBSQLite", package: "GRDB.swift")
     static let grdb = product(name: "GRDB", package: "GRDB.swift")
     static let logging = product(name: "Logging", package: "swift-log")
     static let yams = product(name: "Yams", package: "Yams")
@@ -46,14 +47,14 @@ let front: [Target] = [
     room("JSON", "FCGIApp", []),
     room("FastCGI", "FCGIApp", ["CFCGI", "CLinux"]),
     room("Nginx", "FCGIApp", []),
-    room("Settings", "FCGIApp", ["Nginx", .yams]),
+    room("Settings", "FCGIApp", [.yams]),
     room("OpenAI", "FCGIApp", ["JSON"]),
     room("Streams", "FCGIApp", []),
     room("Text", "Inference", ["JSON", "CPCRE2"]),
     room("EngineLink", "Inference", ["JSON", "CLinux"]),
     room("Checkpoints", "Inference", ["JSON"]),
     room("Generations", "FCGIApp", ["EngineLink"]),
-    room("KeyStore", "Auth", ["CLinux", .grdb, .crypto]),
+    room("KeyStore", "Auth", ["CLinux", .grdb, .grdbSQLite, .crypto]),
     room("AdminCLI", "Auth", ["KeyStore", "JSON", .argumentParser]),
     room(
         "Server", "FCGIApp",
@@ -64,8 +65,8 @@ let front: [Target] = [
     .executableTarget(
         name: "torchgate",
         dependencies: [
-            "Server", "AdminCLI", "KeyStore", "Settings", "Nginx", "FastCGI", "JSON", "CLinux",
-            "Checkpoints", .argumentParser, .logging,
+            "Server", "AdminCLI", "KeyStore", "Settings", "Nginx", "FastCGI", "EngineLink", "JSON",
+            "CLinux", "Checkpoints", .argumentParser, .logging,
         ],
         path: "Sources/FCGIApp/Main", swiftSettings: rules),
 ]
@@ -102,7 +103,26 @@ let engine: [Target] = [
         path: "Sources/Inference/EngineMain", swiftSettings: rules),
 ]
 
-let frontTests: [Target] = []
+let frontTests: [Target] = [
+    .target(
+        name: "TestSupport", dependencies: ["EngineLink", "JSON", "CLinux"],
+        path: "Tests/Support", exclude: ["ScriptedEngineMain"], sources: ["ScriptedEngine"],
+        swiftSettings: rules),
+    .executableTarget(
+        name: "scripted-engine", dependencies: ["TestSupport", "EngineLink", "JSON"],
+        path: "Tests/Support/ScriptedEngineMain", swiftSettings: rules),
+    .executableTarget(
+        name: "keys-tool", dependencies: ["AdminCLI", "KeyStore", .argumentParser],
+        path: "Tests/AdminCLITests/Tool", swiftSettings: rules),
+    tests("KeyStore", ["KeyStore", .grdb]),
+    .testTarget(
+        name: "AdminCLITests", dependencies: ["AdminCLI", "KeyStore", "JSON", "keys-tool"],
+        path: "Tests/AdminCLITests", exclude: ["Tool"], swiftSettings: rules),
+    tests("EngineLink", ["EngineLink", "JSON", "CLinux", "TestSupport", "scripted-engine"]),
+    tests("OpenAI", ["OpenAI", "JSON"]),
+    tests("Streams", ["Streams"]),
+    tests("Generations", ["Generations", "EngineLink"]),
+]
 
 let engineTests: [Target] = []
 

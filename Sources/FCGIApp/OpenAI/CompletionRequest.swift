@@ -31,6 +31,9 @@ public struct CompletionRequest: Sendable, Equatable {
         prompts = try Prompt.list(fields, limits)
         echo = try fields.bool("echo") ?? false
         options = try GenerationOptions(fields, limits: limits, minMaxTokens: echo ? 0 : 1)
+        guard prompts.count * (options.n ?? 1) <= limits.totalChoices else {
+            throw fields.invalid("n", "more than \(limits.totalChoices) choices in all.")
+        }
         logprobs = try fields.int("logprobs", 0...limits.topLogprobs)
         if echo, logprobs != nil {
             throw .unsupportedValue("logprobs", "not served together with 'echo' yet.")

@@ -1,3 +1,4 @@
+import Glibc
 public import JSON
 
 /// The fields that chat and text completions share; nil where the request leaves one to the server,

@@ -4,6 +4,8 @@ public struct RequestLimits: Sendable, Equatable {
     public var choices = 16
     /// Prompts of one completions request.
     public var prompts = 64
+    /// Choices of all prompts together.
+    public var totalChoices = 128
     /// Messages of a conversation.
     public var messages = 4096
     /// Parts of one message.

@@ -17,7 +17,7 @@ public struct Settings: Sendable, Equatable {
     /// Bounds on requests and queues.
     public var limits = LimitSettings()
     /// Event streams and sessions.
-    public var streams = StreamSettings()
+    public var streams = SessionSettings()
     /// Whether a key is needed (`auth.enabled`); false only on loopback.
     public var authEnabled = true
     /// Requests a minute of a key that has no limit of its own.
@@ -173,7 +173,7 @@ public struct LimitSettings: Sendable, Equatable {
 }
 
 /// Event streams and sessions.
-public struct StreamSettings: Sendable, Equatable {
+public struct SessionSettings: Sendable, Equatable {
     /// Seconds between heartbeats while nothing else is sent.
     public var heartbeat = 10.0
     /// Seconds that the headers of a stream wait for its first event.
@@ -240,4 +240,19 @@ public struct LogSettings: Sendable, Equatable {
         /// For people.
         case text
     }
+}
+
+extension Settings {
+    /// The FastCGI socket's path.
+    public var fastCGISocket: String {
+        server.socket.isEmpty ? "\(runDirectory)/fcgi.sock" : server.socket
+    }
+
+    /// The engine socket's path.
+    public var engineSocket: String {
+        engine.socket.isEmpty ? "\(runDirectory)/engine.sock" : engine.socket
+    }
+
+    /// The WebSocket socket's path.
+    public var webSocketSocket: String { "\(runDirectory)/ws.sock" }
 }

@@ -12,6 +12,15 @@ public struct CatalogEntry: Sendable, Equatable {
     public let ownedBy: String
     /// Whether weights are there; without them text can be rendered and tokenised.
     public let hasWeights: Bool
+
+    /// Describes a model.
+    public init(id: String, path: String, created: Date, ownedBy: String, hasWeights: Bool) {
+        self.id = id
+        self.path = path
+        self.created = created
+        self.ownedBy = ownedBy
+        self.hasWeights = hasWeights
+    }
 }
 
 /// Finds models in folders and in the Hugging Face cache. Looks at names only, opens nothing.

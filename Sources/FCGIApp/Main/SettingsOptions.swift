@@ -1,0 +1,61 @@
+internal import ArgumentParser
+internal import Foundation
+internal import Server
+internal import Settings
+
+/// The flags of every command that needs the settings.
+struct SettingsOptions: ParsableArguments {
+    @Option(help: "YAML file; default /etc/torchgate/torchgate.yaml where there is one.")
+    var config: String?
+
+    @Option(help: "File of NAME=value lines; default .env in the working folder.")
+    var envFile: String?
+
+    @Option(help: "Address of the HTTPS listener.")
+    var host: String?
+
+    @Option(help: "HTTPS port.")
+    var port: Int?
+
+    @Option(help: "The model of requests that name none.")
+    var model: String?
+
+    @Option(name: .customLong("set"), help: "A setting, as name=value; may be repeated.")
+    var settings: [String] = []
+
+    /// The flags again, for a child.
+    var arguments: [String] {
+        var words: [String] = []
+        func add(_ name: String, _ value: String?) { if let value { words += [name, value] } }
+        add("--config", config)
+        add("--env-file", envFile)
+        add("--host", host)
+        add("--port", port.map(String.init))
+        add("--model", model)
+        for setting in settings { words += ["--set", setting] }
+        return words
+    }
+
+    /// The settings from all sources.
+    func load() throws -> Settings {
+        var loader = SettingsLoader()
+        let standard = "/etc/torchgate/torchgate.yaml"
+        if let path = config ?? (FileManager.default.fileExists(atPath: standard) ? standard : nil) {
+            loader.file = (path, try String(contentsOfFile: path, encoding: .utf8))
+        }
+        if let path = envFile ?? (FileManager.default.fileExists(atPath: ".env") ? ".env" : nil) {
+            loader.environmentFile = (path, try String(contentsOfFile: path, encoding: .utf8))
+        }
+        loader.environment = ProcessInfo.processInfo.environment
+        if let host { loader.flags.append("server.host=\(host)") }
+        if let port { loader.flags.append("server.port=\(port)") }
+        if let model { loader.flags.append("models.default=\(model)") }
+        loader.flags += settings
+        do { return try loader.load() } catch { throw ValidationError("\(error)") }
+    }
+}
+
+/// What `--version` prints.
+enum Version {
+    static var text: String { Build.version }
+}

@@ -1,0 +1,58 @@
+internal import CLinux
+internal import Foundation
+
+/// What systemd hands down and wants to hear; a few bytes, so no library.
+enum Systemd {
+    /// Sends a state to the service manager; does nothing outside a unit.
+    static func notify(_ state: String) {
+        guard let path = ProcessInfo.processInfo.environment["NOTIFY_SOCKET"] else { return }
+        let bytes = Array(state.utf8)
+        _ = tg_unix_datagram_send(path, bytes, bytes.count)
+    }
+}
+
+/// Listening sockets that were open when the process started.
+enum InheritedSockets {
+    /// The socket with this name (LISTEN_FDNAMES), else standard input where that is a socket.
+    static func find(named name: String) -> Int32? {
+        let environment = ProcessInfo.processInfo.environment
+        if let count = environment["LISTEN_FDS"].flatMap(Int32.init), count > 0, count < 64,
+            environment["LISTEN_PID"].flatMap(Int32.init) ?? getpid() == getpid()
+        {
+            let names = (environment["LISTEN_FDNAMES"] ?? "").split(separator: ":").map(String.init)
+            if let place = names.firstIndex(of: name) { return 3 + Int32(place) }
+            if names.isEmpty || count == 1 { return 3 }
+        }
+        var info = stat()
+        guard fstat(0, &info) == 0, info.st_mode & S_IFMT == S_IFSOCK else { return nil }
+        // Free descriptor 0 for /dev/null, so that nothing reads from the socket by mistake.
+        let socket = fcntl(0, F_DUPFD_CLOEXEC, 3)
+        let null = open("/dev/null", O_RDONLY)
+        if null >= 0 {
+            dup2(null, 0)
+            close(null)
+        }
+        return socket >= 0 ? socket : nil
+    }
+}
+
+/// What a process that holds keys does before anything else.
+enum Hardening {
+    /// Refuses core dumps, tracing and new executable memory; sees to it that a crash report prints no
+    /// registers, since those point at secrets (Swift's runtime reads that variable at its start only).
+    static func applyOrRestart() throws {
+        let name = "SWIFT_BACKTRACE"
+        if ProcessInfo.processInfo.environment[name] == nil {
+            setenv(name, "enable=yes,registers=none,color=no", 1)
+            withCStrings(CommandLine.arguments) { argv in
+                _ = execv(executablePath(), argv)
+            }
+            throw SystemError("cannot restart with \(name)")
+        }
+        _ = tg_disable_core_dumps()
+        _ = tg_set_dumpable(0)
+        _ = tg_refuse_exec_gain()
+        _ = tg_raise_file_limit()
+        umask(0o077)
+    }
+}

@@ -1,0 +1,181 @@
+internal import CLinux
+public import EngineLink
+public import FastCGI
+internal import Foundation
+public import KeyStore
+public import Logging
+internal import OpenAI
+public import Settings
+internal import Streams
+internal import Synchronization
+
+/// The front: from a FastCGI exchange to its answer.
+///
+/// `handle` runs on connection threads, many at once; everything it holds is safe from any thread.
+public final class Application: Sendable {
+    let settings: Settings
+    let keys: KeyStore?
+    let engines: EngineSupervisor
+    let models: ModelLibrary
+    let generator: Generator
+    let metrics = Metrics()
+    let limiter = RateLimiter()
+    let gate: Gate
+    let requestLimits: RequestLimits
+    let log: Logger
+    private let accessLog: Logger
+    private let draining = Mutex(false)
+
+    /// Puts the rooms together; starts nothing but the supervisor.
+    /// - Parameter keys: nil where authentication is off.
+    public init(settings: Settings, keys: KeyStore?, launcher: any EngineLauncher, log: Logger) {
+        self.settings = settings
+        self.keys = keys
+        self.log = log
+        var access = log
+        access[metadataKey: "kind"] = "access"
+        accessLog = access
+        let standard = KeyBudget.Limits(
+            requests: settings.rateLimiting.enabled ? settings.rateLimiting.requestsPerMinute : nil
+        )
+        gate = Gate(keys: keys, limiter: limiter, standard: standard)
+        var bounds = SupervisorSettings()
+        bounds.maxWaiting = settings.limits.queue
+        bounds.idleTimeout = Int(settings.engine.idleTimeout.rounded(.up))
+        bounds.hangTimeout = settings.engine.hangTimeout
+        bounds.coolDown = settings.engine.coolDown
+        bounds.build = Build.version
+        engines = EngineSupervisor(settings: bounds, launcher: launcher) { line in
+            log.info("\(line)", metadata: ["part": "engine"])
+        }
+        models = ModelLibrary(settings: settings)
+        var limits = RequestLimits()
+        limits.messages = settings.limits.messages
+        limits.stopStrings = settings.limits.stopStrings
+        limits.stopBytes = settings.limits.stopBytes
+        requestLimits = limits
+        generator = Generator(
+            settings: settings,
+            engines: engines,
+            limiter: limiter,
+            metrics: metrics,
+            log: log
+        )
+        keys?.onChange { [generator, keys] ids in
+            generator.cancelAll(ofKeys: ids.filter { keys?.record(id: $0) == nil })
+        }
+    }
+
+    /// Whether new work is accepted.
+    var acceptsWork: Bool { !draining.withLock { $0 } && keys?.failure == nil }
+
+    /// Loads the default model if the settings say so.
+    public func preload() {
+        guard settings.models.preload, let model = try? models.model(named: nil, for: nil) else { return }
+        engines.preload(models.loadRequest(for: model))
+    }
+
+    /// What has to be done about once a second.
+    public func tick() {
+        for stream in generator.registry.sweep() { generator.cancel(stream) }
+    }
+
+    /// Takes no new work, lets what runs end, then lets go of the engine.
+    /// - Parameter unload: whether the engine ends too; else it waits for the next front.
+    public func stop(drainSeconds: Double, unload: Bool) {
+        draining.withLock { $0 = true }
+        engines.stop(drainSeconds: drainSeconds, unload: unload)
+    }
+
+    /// How the engine is doing, for who watches the process.
+    public var engineStatus: EngineStatus { engines.status() }
+
+    /// Answers one request, on its connection thread.
+    public func handle(_ exchange: FastCGIExchange) {
+        let call = Call(exchange)
+        let label: String
+        switch Router.match(method: call.method, path: call.path) {
+        case .found(let endpoint):
+            label = endpoint.label
+            run(call, endpoint)
+        case .wrongMethod(let allowed):
+            label = "other"
+            refuse(call) { () throws(APIError) in
+                try gate.admitAnything(call)
+                call.extraHeaders = [("Allow", allowed)]
+                throw .methodNotAllowed(call.method)
+            }
+        case .notFound:
+            label = "other"
+            refuse(call) { () throws(APIError) in
+                try gate.admitAnything(call)
+                throw .unknownURL(method: call.method, path: call.path)
+            }
+        }
+        finish(call, label)
+    }
+
+    /// The answer where all workers are busy.
+    public func overloaded(_ exchange: FastCGIExchange) {
+        let call = Call(exchange)
+        call.send(APIError.serverOverloaded(retryAfter: 1))
+        metrics.count("torchgate_requests_rejected_total{cause=\"workers\"}")
+        finish(call, "other")
+    }
+
+    private func run(_ call: Call, _ endpoint: Endpoint) {
+        refuse(call) { () throws(APIError) in
+            if keys?.failure != nil, endpoint.access != .open { throw .serverOverloaded(retryAfter: 2) }
+            try gate.admit(call, to: endpoint)
+            switch exchangeBody(call) {
+            case .complete: break
+            case .tooLarge: throw .requestTooLarge(limit: settings.limits.bodyBytes)
+            case .truncated: throw .requestTimeout
+            }
+            try dispatch(call, endpoint)
+        }
+    }
+
+    private func exchangeBody(_ call: Call) -> FastCGIRequest.Body { call.exchange.request.bodyState }
+
+    private func dispatch(_ call: Call, _ endpoint: Endpoint) throws(APIError) {
+        let principal = call.principal ?? .anybody
+        switch endpoint {
+        case .chatCompletions: try chatCompletions(call, principal)
+        case .completions: try completions(call, principal)
+        case .models: listModels(call, principal)
+        case .model(let id): try showModel(call, principal, id: id)
+        case .tokenize: try tokenize(call, principal)
+        case .detokenize: try detokenize(call, principal)
+        case .status: status(call)
+        case .unload: unload(call)
+        case .metrics: exposition(call)
+        case .root: root(call)
+        case .health: health(call)
+        case .live: live(call)
+        case .ready: ready(call)
+        case .authentication: gate.authenticate(call)
+        }
+    }
+
+    private func refuse(_ call: Call, _ body: () throws(APIError) -> Void) {
+        do throws(APIError) { try body() } catch {
+            if error.status == 429 { metrics.count("torchgate_requests_rejected_total{cause=\"key_limit\"}") }
+            call.send(error)
+        }
+    }
+
+    private func finish(_ call: Call, _ label: String) {
+        metrics.count("torchgate_http_requests_total{endpoint=\"\(label)\",status=\"\(call.status)\"}")
+        metrics.count("torchgate_flushes_total", Double(call.exchange.response.flushes))
+        guard label != "health", label != "auth" else { return }
+        accessLog.info(
+            "request",
+            metadata: [
+                "rid": "\(call.requestID)", "key": "\(call.principal?.keyID ?? "-")",
+                "method": "\(call.method.prefix(16))", "endpoint": "\(label)", "status": "\(call.status)",
+                "ms": "\(Int(call.age * 1000))", "bytes": "\(call.bytesSent)",
+            ]
+        )
+    }
+}

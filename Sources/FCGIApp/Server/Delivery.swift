@@ -1,0 +1,213 @@
+internal import FastCGI
+internal import Foundation
+internal import OpenAI
+internal import Settings
+internal import Streams
+internal import Synchronization
+
+/// The stream of one generation.
+typealias GenerationStream = EventStream<StreamItem, GenerationContext>
+
+/// How items become bytes; one for each endpoint.
+protocol ItemWriter {
+    /// Appends the `data:` part of the item's event; false where this endpoint shows nothing for it.
+    func append(_ item: StreamItem, to output: inout [UInt8]) -> Bool
+    /// Appends the whole answer.
+    func appendWhole(_ choices: [AnsweredChoice], _ usage: Usage, _ timings: Timings, to output: inout [UInt8])
+}
+
+/// Carries a generation's events to one client, on the client's connection thread.
+///
+/// A reader with a cursor, whether the answer is streamed or not: so both are the same text.
+struct Delivery {
+    let call: Call
+    let stream: GenerationStream
+    let writer: any ItemWriter
+    let settings: Settings
+
+    /// Why reading ended.
+    enum Ending {
+        /// All was sent.
+        case complete
+        /// The client left.
+        case clientGone
+        /// The request took longer than it may.
+        case deadline
+    }
+
+    private var remaining: Double { settings.limits.requestTimeout - call.age }
+
+    /// Watches the connection: a client that leaves wakes the reader.
+    private func watch() {
+        call.exchange.onDisconnect { [log = stream.log] in log.wake() }
+    }
+
+    // MARK: Streamed
+
+    /// Sends events as they come, one write and flush for all that came at once.
+    func stream(from index: Int = 0) -> Ending {
+        watch()
+        var reader = stream.log.reader(from: index)
+        var open = false
+        var last = monotonicSeconds()
+        var shownLoading = -1
+        while true {
+            let silence = open ? settings.streams.heartbeat : settings.streams.headerDelay
+            let wait = min(max(0, silence - (monotonicSeconds() - last)), remaining)
+            var output: [UInt8] = []
+            switch reader.read(timeout: wait) {
+            case .events(let items, let from):
+                if !open, case .failure(let error)? = items.first, from == index {
+                    call.send(error)
+                    return .complete
+                }
+                append(items, from: from, to: &output)
+            case .ended:
+                ServerSentEvents.appendDone(to: &output)
+                send(output, opening: &open)
+                return .complete
+            case .idle:
+                if remaining <= 0 { return finish(.upstreamTimeout, &open) }
+                if open { output += ServerSentEvents.heartbeat }
+                appendLoading(to: &output, &shownLoading)
+            case .woken:
+                if call.exchange.isDisconnected { return .clientGone }
+                guard open else { continue }
+                appendLoading(to: &output, &shownLoading)
+                if output.isEmpty { continue }
+            case .gone(let first):
+                call.send(APIError.eventsExpired(first: first))
+                return .complete
+            case .ahead:
+                call.send(APIError.eventsExpired(first: nil))
+                return .complete
+            }
+            send(output, opening: &open)
+            last = monotonicSeconds()
+            if call.exchange.isDisconnected { return .clientGone }
+        }
+    }
+
+    private func append(_ items: [StreamItem], from: Int, to output: inout [UInt8]) {
+        for (place, item) in items.enumerated() {
+            let start = output.count
+            var shown = true
+            ServerSentEvents.append(session: stream.key.session, index: from + place, to: &output) { output in
+                shown = writer.append(item, to: &output)
+            }
+            if !shown { output.removeLast(output.count - start) }
+        }
+    }
+
+    /// `: loading 43%`, when it changed.
+    private func appendLoading(to output: inout [UInt8], _ shown: inout Int) {
+        guard case .loading(let fraction) = stream.context.phase else { return }
+        let percent = Int(min(max(0, fraction), 1) * 100)
+        guard percent != shown else { return }
+        shown = percent
+        ServerSentEvents.appendComment("loading \(percent)%", to: &output)
+    }
+
+    private func send(_ output: [UInt8], opening open: inout Bool) {
+        var output = output
+        if !open {
+            open = true
+            call.head(
+                status: 200,
+                [
+                    ("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache"),
+                    ("X-Accel-Buffering", "no"),
+                ]
+            )
+            // nginx forwards headers only with a byte of the body behind them.
+            output = ServerSentEvents.opening + output
+        }
+        call.write(output)
+        call.exchange.response.flush()
+    }
+
+    private func finish(_ error: APIError, _ open: inout Bool) -> Ending {
+        guard open else {
+            call.send(error)
+            return .deadline
+        }
+        var output = Array("data: ".utf8) + error.body + Array("\n\n".utf8)
+        ServerSentEvents.appendDone(to: &output)
+        send(output, opening: &open)
+        return .deadline
+    }
+
+    // MARK: Whole
+
+    /// Collects everything and sends one answer.
+    func whole(choices count: Int) -> Ending {
+        watch()
+        var reader = stream.log.reader()
+        var texts = [String](repeating: "", count: count)
+        var logprobs = [[LogprobEntry]?](repeating: nil, count: count)
+        var finishes = [FinishReason](repeating: .stop, count: count)
+        var totals: (Usage, Timings)?
+        while true {
+            switch reader.read(timeout: min(remaining, loadPatience ?? remaining)) {
+            case .events(let items, _):
+                for item in items {
+                    switch item {
+                    case .role: break
+                    case .text(let choice, let text, let entries):
+                        texts[choice] += text
+                        if let entries { logprobs[choice, default: []] += entries }
+                    case .finish(let choice, let reason): finishes[choice] = reason
+                    case .usage(let usage, let timings): totals = (usage, timings)
+                    case .failure(let error):
+                        call.send(error)
+                        return .complete
+                    }
+                }
+            case .ended:
+                guard let (usage, timings) = totals else {
+                    call.send(APIError.internalError)
+                    return .complete
+                }
+                let answers = texts.indices.map { index in
+                    AnsweredChoice(
+                        index: index,
+                        text: texts[index],
+                        finish: finishes[index],
+                        logprobs: logprobs[index]
+                    )
+                }
+                var output: [UInt8] = []
+                writer.appendWhole(answers, usage, timings, to: &output)
+                call.send(status: 200, output)
+                return .complete
+            case .woken:
+                if call.exchange.isDisconnected { return .clientGone }
+            case .idle:
+                if remaining <= 0 {
+                    call.send(APIError.upstreamTimeout)
+                    return .deadline
+                }
+                if let loadPatience, loadPatience <= 0 {
+                    call.send(APIError.modelLoading(retryAfter: 10))
+                    return .deadline
+                }
+            case .gone, .ahead:
+                call.send(APIError.internalError)
+                return .complete
+            }
+        }
+    }
+
+    /// Seconds that an answer that is not streamed still waits for a load; nil when none is going on.
+    private var loadPatience: Double? {
+        guard case .loading = stream.context.phase else { return nil }
+        return settings.engine.loadWait - (monotonicSeconds() - stream.context.times.submitted)
+    }
+}
+
+extension Array where Element == [LogprobEntry]? {
+    fileprivate subscript(index: Int, default fallback: [LogprobEntry]) -> [LogprobEntry] {
+        get { self[index] ?? fallback }
+        set { self[index] = newValue }
+    }
+}

@@ -1,0 +1,89 @@
+internal import EngineLink
+internal import Foundation
+internal import JSON
+internal import Logging
+internal import OpenAI
+internal import Settings
+
+// POST /v1/chat/completions.
+extension Application {
+    func chatCompletions(_ call: Call, _ principal: Principal) throws(APIError) {
+        let request = try ChatCompletionRequest.decode(try call.json(), limits: requestLimits)
+        let model = try models.model(named: request.options.model, for: principal)
+        try request.options.check(vocabularySize: model.vocabularySize)
+        let prompt = try model.template.prompt(request.conversation, clock: templateClock(), seconds: settings.limits.templateTimeout)
+        let resolver = SamplingResolver(options: request.options, model: model, settings: settings)
+        let plan = GenerationPlan(
+            model: model,
+            load: models.loadRequest(for: model),
+            prompts: [prompt.ids],
+            n: request.options.n ?? 1,
+            sampling: resolver.sampling(),
+            stop: try resolver.stop(promptTokens: prompt.ids.count, param: "messages"),
+            stopStrings: request.options.stop ?? [],
+            logprobs: request.logprobs,
+            keepAlive: request.options.keepAlive?.engineSeconds
+        )
+        let head = responseHead(prefix: "chatcmpl", model, session: request.options.sessionID)
+        try answer(call, principal, plan, request.options, ChatItems(head, request.options), head)
+    }
+
+    /// Starts the generation and carries its answer, streamed or whole, to the client.
+    func answer(
+        _ call: Call,
+        _ principal: Principal,
+        _ plan: GenerationPlan,
+        _ options: GenerationOptions,
+        _ writer: any ItemWriter,
+        _ head: ResponseHead
+    ) throws(APIError) {
+        log.debug(
+            "generation",
+            metadata: [
+                "rid": "\(call.requestID)", "model": "\(plan.model.id)", "seed": "\(plan.sampling.seed)",
+                "prompt_tokens": "\(plan.promptTokens)", "choices": "\(plan.prompts.count * plan.n)",
+            ]
+        )
+        let stream = try generator.start(
+            plan,
+            call,
+            principal: principal,
+            head: head,
+            sessionID: options.sessionID
+        )
+        let delivery = Delivery(call: call, stream: stream, writer: writer, settings: settings)
+        let ending =
+            options.stream ? delivery.stream() : delivery.whole(choices: plan.prompts.count * plan.n)
+        if ending == .deadline { generator.cancel(stream) }
+        if ending == .clientGone { metrics.count("torchgate_clients_gone_total") }
+        generator.release(stream)
+    }
+
+    /// What every chunk of an answer begins with.
+    func responseHead(prefix: String, _ model: ServedModel, session: String?) -> ResponseHead {
+        let loaded = engines.status().model.flatMap { $0.modelID == model.id ? $0 : nil }
+        let fingerprint = loaded.map { "fp_\($0.revision)_\($0.dtype)_\(Build.version)" }
+        return ResponseHead(
+            id: session ?? "\(prefix)-\(Self.randomID())",
+            created: Int(Date().timeIntervalSince1970),
+            model: model.id,
+            systemFingerprint: fingerprint
+        )
+    }
+
+    /// 24 letters and digits.
+    private static func randomID() -> String {
+        let letters = Array("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+        return String((0..<24).map { _ in letters[Int.random(in: 0..<letters.count)] })
+    }
+}
+
+extension GenerationOptions.KeepAlive {
+    /// The supervisor's spelling: seconds, negative for ever.
+    var engineSeconds: Int {
+        switch self {
+        case .forever: -1
+        case .seconds(let seconds): seconds
+        }
+    }
+}

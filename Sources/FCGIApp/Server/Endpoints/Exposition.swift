@@ -1,0 +1,33 @@
+internal import EngineLink
+
+// GET /metrics: Prometheus' text form.
+extension Application {
+    func exposition(_ call: Call) {
+        let status = engines.status()
+        let states = ["absent", "loading", "serving", "draining", "cool_down"]
+        var gauges: [(String, Double)] = [
+            ("torchgate_requests_running", Double(status.running)),
+            ("torchgate_requests_waiting", Double(status.waiting)),
+            ("torchgate_kv_tokens_used", Double(status.kvUsed)),
+            ("torchgate_kv_tokens", Double(status.kvTotal)),
+            ("torchgate_slots_free", Double(status.freeSlots)),
+            ("torchgate_engine_resident_bytes", Double(status.residentBytes ?? 0)),
+            ("torchgate_engine_loads", Double(status.loads)),
+            ("torchgate_engine_load_failures", Double(status.loadFailures)),
+            ("torchgate_engine_unloads", Double(status.unloads)),
+            ("torchgate_engine_crashes", Double(status.crashes)),
+            ("torchgate_engine_hangs", Double(status.hangs)),
+            ("torchgate_engine_steps", Double(status.steps)),
+        ]
+        for state in states {
+            gauges.append(
+                ("torchgate_engine_state{state=\"\(state)\"}", state == status.state.rawValue ? 1 : 0)
+            )
+        }
+        call.send(
+            status: 200,
+            type: "text/plain; version=0.0.4; charset=utf-8",
+            Array(metrics.text(gauges: gauges).utf8)
+        )
+    }
+}

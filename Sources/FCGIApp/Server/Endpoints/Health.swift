@@ -1,0 +1,95 @@
+internal import EngineLink
+internal import JSON
+internal import Settings
+
+// The public pages: no key, no secrets, only words from a catalogue.
+extension Application {
+    /// GET /: name and version.
+    func root(_ call: Call) {
+        call.send(["message": "Torchgate", "version": .string(Build.version)])
+    }
+
+    /// GET /livez: the process answers.
+    func live(_ call: Call) { call.send(["status": "ok"]) }
+
+    /// GET /readyz: new work is accepted, also with the model unloaded; 503 while draining.
+    func ready(_ call: Call) {
+        let ready = acceptsWork
+        call.send(status: ready ? 200 : 503, ["status": ready ? "ready" : "draining"])
+    }
+
+    /// GET /health: what pollers of three other servers look for, in one object.
+    func health(_ call: Call) {
+        let status = engines.status()
+        let healthy = acceptsWork
+        let up = status.state == .serving
+        let error = status.state == .coolDown ? status.cause?.rawValue : nil
+        call.send(
+            status: healthy ? 200 : 503,
+            [
+                "ok": .bool(healthy),
+                "status": healthy ? "healthy" : "draining",
+                "model_loaded": .bool(up),
+                "modelReady": .bool(healthy && (up || status.state != .coolDown)),
+                "modelId": .text(status.modelID ?? models.standardID),
+                "device": .string(status.model?.device ?? settings.engine.device),
+                "error": .text(error),
+            ]
+        )
+    }
+
+    /// GET /status: what the engine is doing.
+    func status(_ call: Call) {
+        let status = engines.status()
+        let loaded = status.state == .serving || status.state == .draining
+        let word: JSONValue =
+            switch status.state {
+            case .absent, .coolDown: "unloaded"
+            case .loading: "loading"
+            case .serving: "loaded"
+            case .draining: "draining"
+            }
+        var body: JSONObject = JSONObject()
+        body["loaded_model"] = .text(loaded ? status.modelID : nil)
+        body["remaining_time_seconds"] = status.remainingIdleSeconds.map { .int($0) } ?? .null
+        body["status"] = word
+        if status.state == .loading { body["progress"] = .double(status.progress) }
+        body["running"] = .int(status.running)
+        body["waiting"] = .int(status.waiting)
+        body["kv_tokens_used"] = .int(status.kvUsed)
+        body["kv_tokens"] = .int(status.kvTotal)
+        body["error"] = .text(status.state == .coolDown ? status.cause?.rawValue : nil)
+        call.send(.object(body))
+    }
+
+    /// POST /unload: drains up to `?timeout=` seconds, `?force=true` ends running generations.
+    func unload(_ call: Call) {
+        let timeout = call.query("timeout").flatMap(Double.init) ?? 30
+        let force = call.query("force") == "true"
+        let before = engines.status()
+        switch engines.unload(timeout: min(max(0, timeout), 600), force: force) {
+        case .unloaded(let model):
+            let freed = model?.residentBytes ?? before.residentBytes
+            let amount = freed.map { "; \($0 / 1_048_576) MiB of memory freed" } ?? ""
+            call.send([
+                "message": .string("Model \(before.modelID ?? "") unloaded\(amount)."),
+                "status": "unloaded",
+            ])
+        case .nothingLoaded:
+            call.send(["message": "No model was loaded.", "status": "unloaded"])
+        case .busy(let running):
+            call.send(
+                status: 200,
+                [
+                    "message": .string("\(running) generations are still running; nothing was unloaded."),
+                    "status": "loaded",
+                ]
+            )
+        }
+    }
+}
+
+extension JSONValue {
+    /// The string, or `null`.
+    static func text(_ value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
+}

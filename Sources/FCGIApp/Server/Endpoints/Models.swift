@@ -1,0 +1,28 @@
+internal import Checkpoints
+internal import FoundationEssentials
+internal import OpenAI
+
+// GET /v1/models and /v1/models/{id}: what the key may use.
+extension Application {
+    func listModels(_ call: Call, _ principal: Principal) {
+        let objects = models.catalog().filter { principal.mayUse(model: $0.id) }.map(ModelObject.init)
+        var output: [UInt8] = []
+        ModelObject.append(list: objects, to: &output)
+        call.send(status: 200, output)
+    }
+
+    func showModel(_ call: Call, _ principal: Principal, id: String) throws(APIError) {
+        let entry = try models.entry(named: id)
+        guard principal.mayUse(model: entry.id) else { throw .modelNotAllowed(entry.id) }
+        var output: [UInt8] = []
+        ModelObject(entry).append(to: &output)
+        call.send(status: 200, output)
+    }
+}
+
+extension ModelObject {
+    init(_ entry: CatalogEntry) {
+        let created = Int(entry.created.timeIntervalSince1970)
+        self.init(id: entry.id, created: created, ownedBy: entry.ownedBy)
+    }
+}

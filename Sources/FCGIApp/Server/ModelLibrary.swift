@@ -1,0 +1,121 @@
+internal import Checkpoints
+internal import EngineLink
+internal import Foundation
+internal import OpenAI
+internal import Settings
+internal import Synchronization
+
+/// The models of this machine and what of them is in memory. Safe from any thread.
+///
+/// A model's tokeniser and template are read at its first use and again when its files change.
+final class ModelLibrary: Sendable {
+    private struct State {
+        var entries: [CatalogEntry] = []
+        var scanned = -Double.infinity
+        var served: [String: ServedModel] = [:]
+    }
+
+    private let settings: Settings
+    private let state = Mutex(State())
+    /// One reader of files at a time: two requests must not parse the same vocabulary twice.
+    private let reading = Mutex(())
+
+    init(settings: Settings) { self.settings = settings }
+
+    /// Everything that is there; looked up again after two seconds.
+    func catalog() -> [CatalogEntry] {
+        let now = monotonicSeconds()
+        if let fresh = state.withLock({ now - $0.scanned < 2 ? $0.entries : nil }) { return fresh }
+        var entries = ModelCatalog.scan(
+            directories: settings.models.directories,
+            huggingFaceHome: huggingFaceHome
+        )
+        for (id, model) in settings.models.settings.sorted(by: { $0.key < $1.key }) {
+            guard let path = model.path, !entries.contains(where: { $0.id == id }) else { continue }
+            let created = Date(timeIntervalSince1970: 0)
+            entries.append(
+                CatalogEntry(id: id, path: path, created: created, ownedBy: "user", hasWeights: true)
+            )
+        }
+        state.withLock { state in
+            state.entries = entries
+            state.scanned = now
+        }
+        return entries
+    }
+
+    private var huggingFaceHome: String {
+        if !settings.models.huggingFaceHome.isEmpty { return settings.models.huggingFaceHome }
+        let environment = ProcessInfo.processInfo.environment
+        return environment["HF_HOME"] ?? "\(environment["HOME"] ?? "")/.cache/huggingface"
+    }
+
+    /// The model of requests that name none.
+    var standardID: String? {
+        if !settings.models.standard.isEmpty { return settings.models.standard }
+        let entries = catalog()
+        return entries.count == 1 ? entries[0].id : nil
+    }
+
+    /// The entry that a request's `model` names.
+    /// - Throws: 404, or 400 where none is named and there is no default.
+    func entry(named name: String?) throws(APIError) -> CatalogEntry {
+        guard let wanted = name ?? standardID else { throw .missing("model") }
+        let id = settings.models.aliases[wanted] ?? wanted
+        let entries = catalog()
+        if let entry = entries.first(where: { $0.id == id }) { return entry }
+        if settings.models.unknown == .default, let standard = standardID,
+            let entry = entries.first(where: { $0.id == standard })
+        {
+            return entry
+        }
+        throw .modelNotFound(wanted)
+    }
+
+    /// The model, read if need be.
+    /// - Throws: 404 or 503.
+    func model(named name: String?, for principal: Principal?) throws(APIError) -> ServedModel {
+        let entry = try entry(named: name)
+        if let principal, !principal.mayUse(model: entry.id) { throw .modelNotAllowed(entry.id) }
+        return try read(entry)
+    }
+
+    /// The model of an entry, from memory where its files have not changed.
+    func read(_ entry: CatalogEntry) throws(APIError) -> ServedModel {
+        let identity = ServedModel.identity(of: entry)
+        let known: @Sendable () -> ServedModel? = { [self] in
+            state.withLock { $0.served[entry.id] }.flatMap { $0.identity == identity ? $0 : nil }
+        }
+        if let model = known() { return model }
+        let result: Result<ServedModel, APIError> = reading.withLock { _ in
+            if let model = known() { return .success(model) }
+            do throws(APIError) {
+                let model = try ServedModel(entry, identity: identity)
+                state.withLock { $0.served[entry.id] = model }
+                return .success(model)
+            } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
+
+    /// How the engine is told to load a model.
+    func loadRequest(for model: ServedModel) -> LoadRequest {
+        let own = settings.models.settings[model.id]
+        let engine = settings.engine
+        let idle = own?.idleTimeout ?? engine.idleTimeout
+        func some(_ value: Int) -> Int? { value == 0 ? nil : value }
+        return LoadRequest(
+            path: model.path,
+            modelID: model.id,
+            device: own?.device ?? engine.device,
+            dtype: own?.dtype ?? engine.dtype,
+            maxSlots: engine.slots,
+            maxContext: some(engine.maxContext),
+            kvTokens: some(engine.kvTokens),
+            stepTokens: engine.stepTokens,
+            threads: some(engine.threads),
+            orphanGrace: Int(engine.orphanGrace.rounded(.up)),
+            idleTimeout: Int(idle.rounded(.up))
+        )
+    }
+}

@@ -1,0 +1,40 @@
+internal import KeyStore
+
+/// Who makes a request: the holder of a live key, or anybody where authentication is off.
+struct Principal: Sendable {
+    /// The key's public id; `-` without authentication.
+    let keyID: String
+    /// Who owns streams and sessions; outlives the rotation of keys.
+    let owner: String
+    /// The key's own limits, or the default ones.
+    let limits: KeyBudget.Limits
+    /// Nil for anybody.
+    private let key: KeyRecord?
+
+    init(_ key: KeyRecord, standard: KeyBudget.Limits) {
+        self.key = key
+        keyID = key.id
+        owner = key.owner
+        limits = KeyBudget.Limits(
+            requests: key.rpm ?? standard.requests,
+            tokens: key.tpm,
+            parallel: key.maxParallel
+        )
+    }
+
+    private init() {
+        key = nil
+        keyID = "-"
+        owner = "-"
+        limits = KeyBudget.Limits()
+    }
+
+    /// Everybody, where `auth.enabled` is false (loopback only).
+    static let anybody = Principal()
+
+    /// Whether the caller may do what needs this scope.
+    func has(_ scope: Scope) -> Bool { key.map { $0.scopes.contains(scope) } ?? true }
+
+    /// Whether the caller may use the model.
+    func mayUse(model: String) -> Bool { key.map { $0.allows(model: model) } ?? true }
+}

@@ -1,0 +1,86 @@
+"""Idle exit, crashes, restarts: what survives and how soon."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from house import House, wait_for
+
+TINY = {"DTYPE": "float32"}
+
+
+def test_an_idle_engine_leaves_and_comes_back(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = new_house({**TINY, "IDLE_TIMEOUT": "3"}, model="llama-tied", models_dir=str(tiny_models))
+    assert house.status()["status"] == "unloaded"
+    first = house.chat("hi", max_tokens=4)
+    assert first.status == 200
+    status = house.status()
+    assert status["status"] == "loaded" and status["loaded_model"] == "llama-tied"
+    assert 0 < status["remaining_time_seconds"] <= 3
+    assert house.engine_pids()
+    wait_for("the engine's exit", 8, lambda: not house.engine_pids())
+    assert house.status() | {"status": "unloaded", "loaded_model": None} == house.status()
+    assert house.call("/readyz", key="").status == 200
+    again = house.chat("hi", max_tokens=4)
+    assert again.text == first.text
+
+
+def test_unload_frees_the_engine(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = new_house(TINY, model="llama-tied", models_dir=str(tiny_models))
+    assert house.call("/unload", method="POST", raw=b"").json["status"] == "unloaded"
+    assert house.chat("hi", max_tokens=2).status == 200
+    assert house.call("/unload", method="POST", raw=b"").json["status"] == "unloaded"
+    assert not house.engine_pids()
+
+
+def test_streams_survive_the_engine_s_death(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = new_house(TINY, model="llama-tied", models_dir=str(tiny_models))
+    prompts = [f"prompt number {i}" for i in range(8)]
+    length = 160
+
+    def ask(prompt: str) -> str:
+        answer = house.chat(prompt, max_tokens=length, ignore_eos=True, temperature=1, seed=5)
+        assert answer.status == 200, answer.body
+        return answer.text
+
+    calm = [ask(prompt) for prompt in prompts]
+    chance = random.Random(1)
+    for _ in range(20):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            running = [pool.submit(ask, prompt) for prompt in prompts]
+            time.sleep(chance.uniform(0.02, 0.3))
+            house.kill_engine()
+            assert [r.result(120) for r in running] == calm
+
+
+def test_a_killed_server_is_back_in_a_second_with_the_model(
+    new_house: Callable[..., House], tiny_models: Path
+) -> None:
+    house = new_house(TINY, model="llama-tied", models_dir=str(tiny_models))
+    text = house.chat("hi", max_tokens=4).text
+    engines = house.engine_pids()
+    os.kill(house.server_pid(), signal.SIGKILL)
+    killed = time.monotonic()
+    answer = house.chat("hi", max_tokens=4)
+    assert answer.status == 200 and answer.text == text
+    assert time.monotonic() - killed < 2
+    assert house.engine_pids() == engines
+
+
+def test_stop_ends_everything(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = new_house(TINY, model="llama-tied", models_dir=str(tiny_models))
+    assert house.chat("hi", max_tokens=2).status == 200
+    house.stop()
+    wait_for("the engine's exit", 5, lambda: not house.engine_pids())
+
+
+def test_several_instances_run_side_by_side(new_house: Callable[..., House], tiny_models: Path) -> None:
+    houses = [new_house(TINY, model="llama-tied", models_dir=str(tiny_models)) for _ in range(2)]
+    assert houses[0].call("/v1/models", key=houses[1].key).status == 401
+    assert {h.chat("hi", max_tokens=2).status for h in houses} == {200}
