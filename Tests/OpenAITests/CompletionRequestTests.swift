@@ -38,6 +38,9 @@ import Testing
     @Test func `the number of prompts is bounded`() throws {
         let many = Array(repeating: "\"a\"", count: 65).joined(separator: ",")
         #expect(try refusal { try completion("{\"prompt\":[\(many)]}") }?.param == "prompt")
+        let body =
+            "{\"n\":16,\"prompt\":[\(Array(repeating: "\"a\"", count: 9).joined(separator: ","))]}"
+        #expect(try refusal { try completion(body) }?.param == "n")
     }
 
     @Test func `echo alone may ask for no tokens`() throws {
