@@ -56,6 +56,17 @@ public struct Step {
             input: .tokens(tokens), positions: [positions], runs: runs, outputRows: outputRows)
     }
 
+    /// Whether the invariants above hold and every state has room for its rows.
+    public var isSound: Bool {
+        let rows = rowCount
+        guard rows > 0, !positions.isEmpty, positions.allSatisfy({ $0.count == rows }),
+            runs.allSatisfy({ $0.count > 0 && $0.count <= $0.state.capacity - $0.state.length }),
+            runs.reduce(0, { $0 + $1.count }) == rows,
+            Set(runs.map { ObjectIdentifier($0.state) }).count == runs.count
+        else { return false }
+        return outputRows.allSatisfy { $0 >= 0 && $0 < rows }
+    }
+
     /// How many rows enter.
     public var rowCount: Int {
         switch input {

@@ -26,6 +26,12 @@ public final class Tensor {
         }
     }
 
+    /// The tensor that failed operations answer.
+    public static var undefined: Tensor { Tensor(nil) }
+
+    /// Whether this is a real tensor.
+    public var isDefined: Bool { handle != nil }
+
     /// Elements of unknown value; memory counts only as it is written.
     public static func empty(_ shape: [Int], _ dtype: DType) -> Tensor {
         Tensor(tg_empty(dtype.code, shape.map(Int64.init), Int32(shape.count)))

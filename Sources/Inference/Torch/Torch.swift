@@ -36,6 +36,12 @@ public enum Torch {
         return value
     }
 
+    /// The thread's pending error, which is then forgotten.
+    package static func takeError() -> String? {
+        defer { tg_clear_error() }
+        return tg_error().map { String(cString: $0) }
+    }
+
     /// Makes `message` the thread's error unless there is one already.
     public static func fail(_ message: String) { tg_set_error(message) }
 }

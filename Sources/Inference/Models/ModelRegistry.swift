@@ -1,0 +1,44 @@
+public import Checkpoints
+public import NN
+public import Torch
+import Weights
+
+/// The architectures that can be loaded. A new one is a file beside this and a line here.
+public enum ModelRegistry {
+    private typealias Loader = @Sendable (WeightReader) throws -> any CausalLanguageModel
+
+    private static let loaders: [String: Loader] = [
+        "llama": { try Llama($0) }
+    ]
+
+    /// The `model_type`s that can be loaded, sorted.
+    public static var architectures: [String] { loaders.keys.sorted() }
+
+    /// Loads a checkpoint's weights as `dtype`.
+    ///
+    /// `progress` hears stored bytes read and their total, tensor by tensor.
+    /// - Throws: `ModelError`, `WeightError`, `TorchError`.
+    public static func load(
+        _ checkpoint: Checkpoint, dtype: Tensor.DType, device: String = "cpu",
+        progress: @escaping (_ bytesDone: Int, _ total: Int) -> Void = { _, _ in }
+    ) throws -> any CausalLanguageModel {
+        guard device == "cpu" else { throw ModelError.device(device) }
+        guard let loader = loaders[checkpoint.modelType] else {
+            throw ModelError.architecture(checkpoint.modelType, known: architectures)
+        }
+        let reader = WeightReader(checkpoint, dtype: dtype, progress: progress)
+        return try Torch.checked { try loader(reader) }
+    }
+
+    /// The type to compute in on the CPU for a wish of `auto`, `float32`, `bfloat16` or `float16`.
+    ///
+    /// `auto` is bfloat16 where the CPU multiplies it natively; float16, which no CPU here does, becomes
+    /// what `auto` is. nil for another word.
+    public static func computeType(_ wish: String) -> Tensor.DType? {
+        let native: Tensor.DType = Torch.instructionSet == "avx512bf16" ? .bfloat16 : .float32
+        switch wish {
+        case "auto", "float16": return native
+        default: return Tensor.DType(rawValue: wish)
+        }
+    }
+}

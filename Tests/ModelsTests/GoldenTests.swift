@@ -1,0 +1,79 @@
+import Checkpoints
+import Foundation
+import JSON
+import Models
+import NN
+import Testing
+import Torch
+import Weights
+
+/// A tiny model and what transformers computed with it.
+struct Golden {
+    let model: any CausalLanguageModel
+    let ids: [Int32]
+    let logits: [Float]
+    let greedy: [Int32]
+
+    init(_ name: String) throws {
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .appending(path: "Fixtures/models/\(name)").path
+        model = try ModelRegistry.load(Checkpoint(opening: folder), dtype: .float32)
+        let file = try Data(contentsOf: URL(filePath: "\(folder)/golden_chat.safetensors"))
+        let size = file.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
+        let header = try JSONValue.parse([UInt8](file[8..<8 + size]))
+        func bytes(_ name: String) throws -> Data {
+            let numbers = header[name]?["data_offsets"]?.array?.compactMap(\.int)
+            let place = try #require(numbers)
+            return file[8 + size + place[0]..<8 + size + place[1]]
+        }
+        func values<T: BitwiseCopyable>(_ name: String, _: T.Type) throws -> [T] {
+            try bytes(name).withUnsafeBytes { raw in
+                (0..<raw.count / MemoryLayout<T>.size).map {
+                    raw.loadUnaligned(fromByteOffset: $0 * MemoryLayout<T>.size, as: T.self)
+                }
+            }
+        }
+        ids = try values("input_ids", Int64.self).map { Int32($0) }
+        greedy = try values("greedy_tokens", Int64.self).map { Int32($0) }
+        logits = try values("logits", Float.self)
+    }
+}
+
+@Suite struct GoldenTests {
+    static let names = ["llama-tied", "llama-llama3rope"]
+
+    @Test(arguments: names)
+    func `logits of every position are those of transformers`(_ name: String) throws {
+        let golden = try Golden(name)
+        let state = golden.model.makeState(capacity: 128)
+        let all = try Torch.checked {
+            golden.model(
+                Step(
+                    tokens: golden.ids, runs: [.init(state: state, count: golden.ids.count)],
+                    outputRows: Array(golden.ids.indices)))
+        }
+        #expect(all.shape == [golden.ids.count, golden.model.vocabularySize])
+        let worst = zip(all.floats, golden.logits).map { abs($0 - $1) }.max() ?? .infinity
+        #expect(worst <= 1e-4)
+        #expect(state.length == golden.ids.count)
+    }
+
+    @Test(arguments: names)
+    func `the greedy continuation is that of transformers`(_ name: String) throws {
+        let golden = try Golden(name)
+        let state = golden.model.makeState(capacity: 128)
+        var next = golden.ids
+        var generated: [Int32] = []
+        while generated.count < golden.greedy.count {
+            let step = Step(
+                tokens: next, runs: [.init(state: state, count: next.count)],
+                outputRows: [next.count - 1])
+            let rows = try Torch.checked {
+                Sampler().sample(logits: golden.model(step), rows: [SamplerRow()])
+            }
+            next = [try #require(rows.first).get().token]
+            generated += next
+        }
+        #expect(generated == golden.greedy)
+    }
+}
