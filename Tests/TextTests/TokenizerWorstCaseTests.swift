@@ -1,0 +1,65 @@
+import Synchronization
+import Testing
+import Text
+
+@Suite struct TokenizerWorstCaseTests {
+    private static let runs: [(name: String, text: String)] = [
+        ("a", String(repeating: "a", count: 200_000)),
+        ("^", String(repeating: "^", count: 200_000)),
+        ("_", String(repeating: "_", count: 200_000)),
+        ("space", String(repeating: " ", count: 200_000) + "x"),
+        ("apostrophe", String(repeating: "'", count: 200_000)),
+        ("CJK", String(repeating: "漢字仮名交文", count: 11_000)),
+        ("emoji", String(repeating: "👩‍👩‍👧‍👦", count: 8_000)),
+        ("marks", "e" + String(repeating: "\u{301}\u{323}", count: 40_000)),
+        ("half tokens", String(repeating: "<|im_", count: 40_000)),
+    ]
+
+    /// A quadratic walk over 200,000 symbols takes minutes, so the bound can be generous.
+    @Test(.timeLimit(.minutes(1)), arguments: 0..<9)
+    func `a long run without word boundaries takes near linear time`(_ place: Int) throws {
+        let (name, text) = Self.runs[place]
+        for file in ["tiny-qwen2.json", "smollm2-excerpt.json"] {
+            let tokenizer = try TokenizerFixtures.tokenizer(file)
+            let clock = ContinuousClock()
+            var ids: [Int32] = []
+            let time = clock.measure { ids = tokenizer.encode(text, addSpecialTokens: false) }
+            #expect(time < .seconds(5), "\(name)")
+            if name != "marks" {
+                #expect(tokenizer.decode(ids, skipSpecialTokens: false) == text)
+            }
+        }
+    }
+
+    /// Long words take another road than short ones.
+    @Test func `a long word merges as its parts do`() throws {
+        let tokenizer = try TokenizerFixtures.tokenizer("tiny-qwen2.json")
+        let word = "returnselfimportconfigtokenizer"
+        let short = tokenizer.encode(word, addSpecialTokens: false)
+        // Digits end words for certain, and the short one has been through the scan.
+        for count in [1, 2, 3, 50] {
+            let text = Array(repeating: word, count: count).joined(separator: "1")
+            let one = tokenizer.encode("1", addSpecialTokens: false)
+            let expected = Array(repeating: short, count: count).joined(separator: one)
+            #expect(tokenizer.encode(text, addSpecialTokens: false) == Array(expected))
+        }
+        // No merge of this vocabulary crosses from a lower-case letter to a capital.
+        let long = String(repeating: "QZ", count: 400)
+        let ids = tokenizer.encode(long, addSpecialTokens: false)
+        #expect(tokenizer.decode(ids, skipSpecialTokens: false) == long)
+    }
+
+    @Test func `threads share a tokenizer`() throws {
+        let tokenizer = try TokenizerFixtures.tokenizer("tiny-qwen2.json")
+        let texts = TokenizerFixtures.texts(200, seed: 7, pieces: ["<|im_start|>"])
+        let expected = texts.map { tokenizer.encode($0, addSpecialTokens: false) }
+        let failures = Mutex(0)
+        TokenizerThreads.run(8) { _ in
+            for (text, ids) in zip(texts, expected)
+            where tokenizer.encode(text, addSpecialTokens: false) != ids {
+                failures.withLock { $0 += 1 }
+            }
+        }
+        #expect(failures.withLock { $0 } == 0)
+    }
+}
