@@ -1,6 +1,6 @@
 // Which kernels this CPU runs, and the thread's first error.
 
-#include <atomic>
+#include <algorithm>
 #include <string>
 
 #include "internal.hpp"
@@ -11,7 +11,7 @@ namespace {
 thread_local std::string first_error;
 thread_local bool failed = false;
 
-std::atomic<int> highest_level{3};
+thread_local int highest_level = 3;
 
 int cpu_level() {
     static const int level = [] {
@@ -40,7 +40,7 @@ void fail(const char *message) noexcept {
 }
 
 const Kernels &kernels() noexcept {
-    const int level = std::min(cpu_level(), highest_level.load(std::memory_order_relaxed));
+    const int level = std::min(cpu_level(), highest_level);
     switch (level) {
     case 3: return avx512bf16_kernels;
     case 2: return avx512_kernels;
@@ -64,5 +64,5 @@ void tg_set_error(const char *message) noexcept { tg::fail(message); }
 
 const char *tg_cpu(void) noexcept { return tg::kernels().name; }
 
-void tg_limit_cpu(int32_t level) noexcept { highest_level.store(level); }
+void tg_limit_cpu(int32_t level) noexcept { highest_level = level; }
 }

@@ -37,6 +37,9 @@ struct Kernels {
     // out[m][n] for n in [from, to) of m = 1…4 rows: x [m, k] · w [n, k]ᵀ + bias.
     void (*gemv)(const bf16 *x, const bf16 *w, const bf16 *bias, bf16 *out, int64_t m, int64_t n,
                  int64_t k, int64_t from, int64_t to);
+    // The same in float32 for any number of rows; a row's bits do not depend on the others.
+    void (*gemm)(const float *x, const float *w, const float *bias, float *out, int64_t m, int64_t n,
+                 int64_t k, int64_t from, int64_t to);
     // Largest logit and the sum of exp(logit - largest); false where one is NaN or none finite.
     bool (*log_sum)(const float *logits, int64_t count, float *largest, double *sum);
 };
@@ -47,7 +50,7 @@ inline int64_t attention_scratch(int64_t pairs, int64_t dim) {
     return 2 * 64 * dim + padded * (dim + 64 + dim + 2) + 64;
 }
 
-/// The best set for this CPU (and tg_limit_cpu).
+/// The best set for this CPU that tg_limit_cpu allows the thread; not to be asked inside `parallel`.
 const Kernels &kernels() noexcept;
 
 extern const Kernels baseline_kernels, avx2_kernels, avx512_kernels, avx512bf16_kernels;

@@ -61,10 +61,13 @@ TG_INLINE v16 rounded(const bf16 *, v16 x) {
     return load(kept);
 }
 
+/// Halves are added until one is left: the same order everywhere.
 TG_INLINE float sum(v16 v) {
-    float s = 0;
-    for (int i = 0; i < 16; ++i) s += v[i];
-    return s;
+    const auto a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                   __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    const auto b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+    const auto c = __builtin_shufflevector(b, b, 0, 1) + __builtin_shufflevector(b, b, 2, 3);
+    return c[0] + c[1];
 }
 
 /// exp by 2^n · polynomial, below 2 ulp; 0 below -87, infinity above 88.7; NaN stays NaN.
@@ -356,12 +359,58 @@ static void gemv(const bf16 *x, const bf16 *w, const bf16 *bias, bf16 *out, int6
     }
 }
 
+/// Lane j of an accumulator sums the products of k ≡ j (mod 16) in order, whatever the tile.
+template <int Rows, int Columns>
+TG_INLINE void gemm_block(const float *x, const float *w, const float *bias, float *out, int64_t n,
+                          int64_t k, int64_t row, int64_t at) {
+    v16 acc[Rows][Columns] = {};
+    int64_t i = 0;
+    for (; i + 16 <= k; i += 16) {
+        v16 weights[Columns];
+        for (int c = 0; c < Columns; ++c) weights[c] = load(w + (at + c) * k + i);
+        for (int r = 0; r < Rows; ++r) {
+            const v16 input = load(x + (row + r) * k + i);
+            for (int c = 0; c < Columns; ++c) acc[r][c] += input * weights[c];
+        }
+    }
+    if (i < k) {
+        for (int c = 0; c < Columns; ++c) {
+            v16 weights{};
+            __builtin_memcpy(&weights, w + (at + c) * k + i, size_t(k - i) * 4);
+            for (int r = 0; r < Rows; ++r) {
+                v16 input{};
+                __builtin_memcpy(&input, x + (row + r) * k + i, size_t(k - i) * 4);
+                acc[r][c] += input * weights;
+            }
+        }
+    }
+    for (int r = 0; r < Rows; ++r)
+        for (int c = 0; c < Columns; ++c)
+            out[(row + r) * n + at + c] = sum(acc[r][c]) + (bias ? bias[at + c] : 0.0f);
+}
+
+template <int Rows>
+TG_INLINE void gemm_row(const float *x, const float *w, const float *bias, float *out, int64_t n,
+                        int64_t k, int64_t row, int64_t from, int64_t to) {
+    int64_t at = from;
+    for (; at + 4 <= to; at += 4) gemm_block<Rows, 4>(x, w, bias, out, n, k, row, at);
+    for (; at < to; ++at) gemm_block<Rows, 1>(x, w, bias, out, n, k, row, at);
+}
+
+static void gemm(const float *x, const float *w, const float *bias, float *out, int64_t m, int64_t n,
+                 int64_t k, int64_t from, int64_t to) {
+    int64_t row = 0;
+    for (; row + 4 <= m; row += 4) gemm_row<4>(x, w, bias, out, n, k, row, from, to);
+    for (; row < m; ++row) gemm_row<1>(x, w, bias, out, n, k, row, from, to);
+}
+
 static constexpr Kernels table(const char *name) {
     return Kernels{
         name,
         {rms_norm<float>, swiglu<float>, rope<float>, attention<float>},
         {rms_norm<bf16>, swiglu<bf16>, rope<bf16>, attention<bf16>},
         gemv,
+        gemm,
         log_sum,
     };
 }

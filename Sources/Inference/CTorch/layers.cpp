@@ -38,17 +38,23 @@ at::Tensor linear_rows(const at::Tensor &x, const at::Tensor &w, const tg::bf16 
     return out;
 }
 
-/// MKL's sums follow the number of rows in its last tile; a whole number of tiles of 4 keeps each
-/// row's bits apart from its neighbours.
-at::Tensor padded_linear(const at::Tensor &x, const at::Tensor &w, const std::optional<at::Tensor> &bias) {
-    const int64_t m = x.size(0), padded = (m + 3) / 4 * 4;
-    if (m == padded) return at::linear(x, w, bias);
-    at::Tensor rows = at::empty({padded, x.size(1)}, x.options());
-    const size_t bytes = size_t(m * x.size(1)) * sizeof(float);
-    auto *to = static_cast<char *>(rows.data_ptr());
-    std::memcpy(to, x.const_data_ptr(), bytes);
-    std::memset(to + bytes, 0, size_t((padded - m) * x.size(1)) * sizeof(float));
-    return at::linear(rows, w, bias).narrow(0, 0, m);
+/// float32 never goes through a library: there the order of a row's sums follows the number of rows.
+at::Tensor exact_linear(const at::Tensor &x, const at::Tensor &w, const float *bias) {
+    const int64_t m = x.size(0), n = w.size(0), k = w.size(1);
+    at::Tensor out = at::empty({m, n}, x.options());
+    const auto *from = static_cast<const float *>(x.const_data_ptr());
+    const auto *weight = static_cast<const float *>(w.const_data_ptr());
+    auto *to = static_cast<float *>(out.data_ptr());
+    const auto gemm = tg::kernels().gemm;
+    // Columns whose weights stay in the second-level cache while rows pass by.
+    const int64_t columns = std::clamp<int64_t>(65536 / std::max<int64_t>(1, k) / 4 * 4, 16, 256);
+    const int64_t rows = 128, bands = (n + columns - 1) / columns;
+    tg::parallel(bands * ((m + rows - 1) / rows), [&](int64_t chunk) {
+        const int64_t row = chunk / bands * rows, band = chunk % bands * columns;
+        gemm(from + row * k, weight, bias, to + row * n, std::min(rows, m - row), n, k, band,
+             std::min(n, band + columns));
+    });
+    return out;
 }
 
 template <typename T>
@@ -84,7 +90,10 @@ tg_tensor tg_linear(tg_tensor x, tg_tensor w, tg_tensor bias) noexcept {
                             added->scalar_type() == weight.scalar_type(),
                         "linear: bias ", added->sizes(), " for weight ", weight.sizes());
         }
-        if (input.scalar_type() == at::kFloat) return padded_linear(input, weight, added);
+        if (input.scalar_type() == at::kFloat) {
+            return exact_linear(input, weight,
+                                added ? static_cast<const float *>(added->const_data_ptr()) : nullptr);
+        }
         if (input.scalar_type() == at::kBFloat16 && input.size(0) >= 1 && input.size(0) <= 4) {
             return linear_rows(input, weight,
                                added ? static_cast<const tg::bf16 *>(added->const_data_ptr()) : nullptr);

@@ -166,11 +166,12 @@ void best_of(const float *logits, int64_t vocabulary, int32_t wanted, double log
     }
 }
 
-void sample(const tg_sampler_row &row, const float *logits, int64_t vocabulary, tg_sampled &out) {
+void sample(const tg::Kernels &kernels, const tg_sampler_row &row, const float *logits,
+            int64_t vocabulary, tg_sampled &out) {
     out = {};
     float largest;
     double total;
-    if (!tg::kernels().log_sum(logits, vocabulary, &largest, &total)) {
+    if (!kernels.log_sum(logits, vocabulary, &largest, &total)) {
         out.status = 1;
         return;
     }
@@ -204,7 +205,10 @@ extern "C" bool tg_sample(tg_tensor logits, const tg_sampler_row *rows, tg_sampl
                     "sampling ", count, " rows of ", values.sizes());
         const auto *from = static_cast<const float *>(values.const_data_ptr());
         const int64_t vocabulary = values.size(1);
-        tg::parallel(count, [&](int64_t i) { sample(rows[i], from + i * vocabulary, vocabulary, out[i]); });
+        const tg::Kernels &kernels = tg::kernels();
+        tg::parallel(count, [&](int64_t i) {
+            sample(kernels, rows[i], from + i * vocabulary, vocabulary, out[i]);
+        });
         return true;
     });
 }

@@ -36,7 +36,7 @@ void tg_start(int32_t threads) TG_NOEXCEPT;
 int32_t tg_threads(void) TG_NOEXCEPT;
 // What the kernels use: "avx512bf16", "avx512", "avx2" or "baseline".
 const char *tg_cpu(void) TG_NOEXCEPT;
-// For tests: the best kernels allowed, 0 baseline … 3 avx512bf16; what the CPU lacks stays off.
+// For tests: the best kernels allowed to this thread, 0 baseline … 3 avx512bf16; what the CPU lacks stays off.
 void tg_limit_cpu(int32_t level) TG_NOEXCEPT;
 
 // Tensors --------------------------------------------------------------------------------------
