@@ -14,10 +14,10 @@ struct Golden {
     let logits: [Float]
     let greedy: [Int32]
 
-    init(_ name: String) throws {
+    init(_ name: String, dtype: Tensor.DType = .float32) throws {
         let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .appending(path: "Fixtures/models/\(name)").path
-        model = try ModelRegistry.load(Checkpoint(opening: folder), dtype: .float32)
+        model = try ModelRegistry.load(Checkpoint(opening: folder), dtype: dtype)
         let file = try Data(contentsOf: URL(filePath: "\(folder)/golden_chat.safetensors"))
         let size = file.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
         let header = try JSONValue.parse([UInt8](file[8..<8 + size]))

@@ -36,15 +36,15 @@ import Torch
         let angles: [Float] = [1, 1, 0, 0, 0, 0.6, 1, 0.8]
         try Torch.checked {
             let x = Tensor([9, 1, 2, 3, 4], shape: [1, 5])
-            x.rotate(
-                column: 1, heads: 1, size: 4, angles: Tensor(angles, shape: [2, 4]), positions: [1])
-            let turned = x.floats
+            let turned = x.rotated(
+                column: 1, heads: 1, size: 4, angles: Tensor(angles, shape: [2, 4]), positions: [1]
+            ).floats
             let expected: [Float] = [9, -3, 0.6 * 2 - 0.8 * 4, 1, 0.6 * 4 + 0.8 * 2]
             #expect(zip(turned, expected).allSatisfy { abs($0 - $1) < 1e-6 })
         }
         #expect(throws: TorchError.self) {
             try Torch.checked {
-                Tensor.zeros([1, 4], .float32).rotate(
+                Tensor.zeros([1, 4], .float32).rotated(
                     column: 0, heads: 1, size: 4, angles: Tensor(angles, shape: [2, 4]),
                     positions: [2])
             }

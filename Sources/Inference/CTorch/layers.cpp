@@ -157,9 +157,9 @@ tg_tensor tg_swiglu(tg_tensor x) noexcept {
     });
 }
 
-void tg_rope(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor angles,
+bool tg_rope(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor angles,
              const int32_t *positions, int64_t count) noexcept {
-    tg::guarded(false, [&] {
+    return tg::guarded(false, [&] {
         const at::Tensor &rows = tg::matrix(x, "rope input");
         const at::Tensor &table = tg::matrix(angles, "rope angles");
         TORCH_CHECK(table.scalar_type() == at::kFloat && table.size(1) == dim && dim % 2 == 0 &&

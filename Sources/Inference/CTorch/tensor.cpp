@@ -38,6 +38,23 @@ tg_tensor tg_zeros(tg_dtype dtype, const int64_t *shape, int32_t rank) noexcept 
     return tg::answer([&] { return at::zeros(sizes(shape, rank), scalar(dtype)); });
 }
 
+tg_tensor tg_reserve(tg_dtype dtype, const int64_t *shape, int32_t rank) noexcept {
+    return tg::answer([&] {
+        const auto type = scalar(dtype);
+        uint64_t bytes = c10::elementSize(type);
+        for (const int64_t size : sizes(shape, rank)) {
+            TORCH_CHECK(size >= 0 && !__builtin_mul_overflow(bytes, uint64_t(size), &bytes) &&
+                            bytes < (uint64_t(1) << 46),
+                        "reserving ", sizes(shape, rank));
+        }
+        if (bytes == 0) return at::empty(sizes(shape, rank), type);
+        void *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        TORCH_CHECK(memory != MAP_FAILED, "no address space for ", bytes, " bytes");
+        return at::from_blob(memory, sizes(shape, rank), [bytes](void *p) { munmap(p, bytes); }, type);
+    });
+}
+
 tg_tensor tg_from_floats(const float *values, const int64_t *shape, int32_t rank) noexcept {
     return tg::answer([&] {
         return at::from_blob(const_cast<float *>(values), sizes(shape, rank), at::kFloat).clone();

@@ -169,8 +169,8 @@ private struct LlamaAttention {
     }
 
     func callAsFunction(_ x: Tensor, _ step: Step) -> Tensor {
-        let projected = qkv(x)  // [T, (H + 2G) · E]
-        rotary(projected, column: 0, heads: rotated, positions: step.positions[0])
-        return output(attention(projected, layer: layer, runs: step.runs))  // [T, D]
+        let turned = rotary(qkv(x), column: 0, heads: rotated, positions: step.positions[0])
+        let mixed = attention(turned, layer: layer, runs: step.runs)  // [T, H · E]
+        return output(mixed)  // [T, D]
     }
 }

@@ -48,7 +48,7 @@ public final class KVState: SequenceState {
         self.shape = shape
         self.capacity = max(0, capacity)
         blocks = (self.capacity + KVState.blockSize - 1) / KVState.blockSize
-        storage = .empty(
+        storage = .reserved(
             [shape.layers, blocks, shape.keyHeads, 2, KVState.blockSize * shape.headSize],
             shape.dtype)
     }

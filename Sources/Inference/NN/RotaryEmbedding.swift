@@ -30,13 +30,15 @@ public final class RotaryEmbedding {
         self.headSize = headSize
         self.positions = positions
         frequencies = Self.frequencies(headSize: headSize, base: base, scaling: scaling)
-        angles = .empty([positions, headSize], .float32)
+        angles = .reserved([positions, headSize], .float32)
     }
 
-    /// Rotates `heads` heads from `column` of `x` on, in place; one position a row.
-    public func callAsFunction(_ x: Tensor, column: Int, heads: Int, positions: [Int32]) {
+    /// `x` with `heads` heads from `column` on rotated in place; one position a row.
+    public func callAsFunction(
+        _ x: Tensor, column: Int, heads: Int, positions: [Int32]
+    ) -> Tensor {
         fill(through: Int(positions.max() ?? 0))
-        x.rotate(
+        return x.rotated(
             column: column, heads: heads, size: headSize, angles: angles, positions: positions)
     }
 

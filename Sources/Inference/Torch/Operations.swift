@@ -45,15 +45,16 @@ extension Tensor {
     /// `silu(gate) · up` for `[T, 2N]` that holds gate, then up: `[T, N]`.
     public func swiglu() -> Tensor { Tensor(tg_swiglu(handle)) }
 
-    /// Rotates the halves of `heads` heads of `size` from `column` on, in place.
+    /// `self` with the halves of `heads` heads of `size` from `column` on rotated in place.
     ///
     /// `angles` is `[positions, size]`, cosines then sines; `positions` has one index a row.
-    public func rotate(
+    public func rotated(
         column: Int, heads: Int, size: Int, angles: Tensor, positions: [Int32]
-    ) {
-        tg_rope(
+    ) -> Tensor {
+        let done = tg_rope(
             handle, Int64(column), Int64(heads), Int64(size), angles.handle, positions,
             Int64(positions.count))
+        return done ? self : .undefined
     }
 
     /// Causal attention of `self [T, (heads + 2 · keyHeads) · size]` (queries, keys, values; rotated

@@ -32,9 +32,14 @@ public final class Tensor {
     /// Whether this is a real tensor.
     public var isDefined: Bool { handle != nil }
 
-    /// Elements of unknown value; memory counts only as it is written.
+    /// Elements of unknown value.
     public static func empty(_ shape: [Int], _ dtype: DType) -> Tensor {
         Tensor(tg_empty(dtype.code, shape.map(Int64.init), Int32(shape.count)))
+    }
+
+    /// Zeros in address space of their own, of any size; memory counts only as it is written.
+    public static func reserved(_ shape: [Int], _ dtype: DType) -> Tensor {
+        Tensor(tg_reserve(dtype.code, shape.map(Int64.init), Int32(shape.count)))
     }
 
     /// Zeros.

@@ -44,6 +44,8 @@ void tg_limit_cpu(int32_t level) TG_NOEXCEPT;
 void tg_free(tg_tensor t) TG_NOEXCEPT;
 tg_tensor tg_empty(tg_dtype dtype, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
 tg_tensor tg_zeros(tg_dtype dtype, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
+// Zeros in address space of their own; memory counts only as it is written.
+tg_tensor tg_reserve(tg_dtype dtype, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
 tg_tensor tg_from_floats(const float *values, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
 int32_t tg_rank(tg_tensor t) TG_NOEXCEPT;
 int64_t tg_size(tg_tensor t, int32_t axis) TG_NOEXCEPT;
@@ -72,7 +74,7 @@ tg_tensor tg_rms_norm(tg_tensor x, tg_tensor w, float eps) TG_NOEXCEPT;
 tg_tensor tg_swiglu(tg_tensor x) TG_NOEXCEPT;
 // Rotates the halves (NeoX) of `heads` heads of `dim`, in place, in columns from `column` of x [T, *].
 // angles: table [positions, dim] float32, cosines of dim/2 then sines of dim/2; one row index a row of x.
-void tg_rope(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor angles,
+bool tg_rope(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor angles,
              const int32_t *positions, int64_t count) TG_NOEXCEPT;
 
 // Attention ------------------------------------------------------------------------------------
