@@ -11,7 +11,7 @@ import Text
         ("apostrophe", String(repeating: "'", count: 200_000)),
         ("CJK", String(repeating: "漢字仮名交文", count: 11_000)),
         ("emoji", String(repeating: "👩‍👩‍👧‍👦", count: 8_000)),
-        ("marks", "e" + String(repeating: "\u{301}\u{323}", count: 40_000)),
+        ("marks", "e" + String(repeating: "\u{301}\u{323}", count: 100_000)),
         ("half tokens", String(repeating: "<|im_", count: 40_000)),
     ]
 
@@ -29,24 +29,6 @@ import Text
                 #expect(tokenizer.decode(ids, skipSpecialTokens: false) == text)
             }
         }
-    }
-
-    /// Long words take another road than short ones.
-    @Test func `a long word merges as its parts do`() throws {
-        let tokenizer = try TokenizerFixtures.tokenizer("tiny-qwen2.json")
-        let word = "returnselfimportconfigtokenizer"
-        let short = tokenizer.encode(word, addSpecialTokens: false)
-        // Digits end words for certain, and the short one has been through the scan.
-        for count in [1, 2, 3, 50] {
-            let text = Array(repeating: word, count: count).joined(separator: "1")
-            let one = tokenizer.encode("1", addSpecialTokens: false)
-            let expected = Array(repeating: short, count: count).joined(separator: one)
-            #expect(tokenizer.encode(text, addSpecialTokens: false) == Array(expected))
-        }
-        // No merge of this vocabulary crosses from a lower-case letter to a capital.
-        let long = String(repeating: "QZ", count: 400)
-        let ids = tokenizer.encode(long, addSpecialTokens: false)
-        #expect(tokenizer.decode(ids, skipSpecialTokens: false) == long)
     }
 
     @Test func `threads share a tokenizer`() throws {

@@ -35,6 +35,7 @@ struct BPEModel: Sendable {
     private let unknownID: Int32?
     /// One more than the highest rank.
     private let rankBound: Int
+    private let edges: MergeEdges
 
     /// A model; the values of `merges` have the rank in the upper half, the new token in the lower.
     init(vocabulary: Vocabulary, merges: PairTable, options: Options, isByteLevel: Bool) {
@@ -46,6 +47,11 @@ struct BPEModel: Sendable {
         fallbackIDs = (0...255).map { vocabulary.id(of: Self.fallbackText(UInt8($0))) ?? -1 }
         unknownID = options.unknown.flatMap { vocabulary.id(of: $0) }
         rankBound = merges.entries.reduce(0) { max($0, Int($1.value >> 32) + 1) }
+        edges = MergeEdges(
+            vocabulary: vocabulary,
+            merges: merges,
+            isByteLevel: isByteLevel
+        )
     }
 
     /// `<0x0A>` for 10.
@@ -128,7 +134,11 @@ struct BPEModel: Sendable {
             characters(word, length, into: scratch)
         }
         if scratch.count < 2 { return }
-        if scratch.count < Self.longWord { mergeShort(scratch) } else { mergeLong(scratch) }
+        if scratch.count < Self.longWord {
+            scratch.count = mergeShort(scratch.symbols, scratch.ranks, scratch.count)
+        } else {
+            mergeParts(scratch)
+        }
     }
 
     private func wholeWord(_ word: UnsafePointer<UInt8>, _ length: Int) -> Int32? {
@@ -178,10 +188,36 @@ struct BPEModel: Sendable {
         merges[PairTable.key(left, right)] ?? Self.none
     }
 
-    private func mergeShort(_ scratch: WordScratch) {
+    /// Cuts a long word where nothing can merge, and merges the parts in place.
+    private func mergeParts(_ scratch: WordScratch) {
         let symbols = scratch.symbols
-        let ranks = scratch.ranks
-        var count = scratch.count
+        let count = scratch.count
+        var start = 0
+        var kept = 0
+        while start < count {
+            var end = start + 1
+            while end < count, edges.mayJoin(symbols[end - 1], symbols[end]) { end += 1 }
+            let part = symbols + start
+            let left: Int
+            switch end - start {
+            case 1: left = 1
+            case ..<Self.longWord: left = mergeShort(part, scratch.ranks, end - start)
+            default: left = mergeLong(part, end - start, scratch)
+            }
+            for place in 0..<left { symbols[kept + place] = part[place] }
+            kept += left
+            start = end
+        }
+        scratch.count = kept
+    }
+
+    /// Merges symbols in place; how many are left.
+    private func mergeShort(
+        _ symbols: UnsafeMutablePointer<Int32>,
+        _ ranks: UnsafeMutablePointer<UInt64>,
+        _ length: Int
+    ) -> Int {
+        var count = length
         for place in 0..<(count - 1) { ranks[place] = rank(symbols[place], symbols[place + 1]) }
         while count > 1 {
             var best = Self.none
@@ -202,15 +238,17 @@ struct BPEModel: Sendable {
             if at > 0 { ranks[at - 1] = rank(symbols[at - 1], symbols[at]) }
             if at < count - 1 { ranks[at] = rank(symbols[at], symbols[at + 1]) }
         }
-        scratch.count = count
+        return count
     }
 
     /// A doubly linked list of symbols and a queue of (rank, place).
     ///
     /// An entry whose rank is no longer that of its place is stale and skipped.
-    private func mergeLong(_ scratch: WordScratch) {
-        let count = scratch.count
-        let ids = scratch.symbols
+    private func mergeLong(
+        _ ids: UnsafeMutablePointer<Int32>,
+        _ count: Int,
+        _ scratch: WordScratch
+    ) -> Int {
         var queue = scratch.takeQueue(ranks: rankBound)
         queue.prepare(count)
         scratch.links.removeAll(keepingCapacity: true)
@@ -229,7 +267,7 @@ struct BPEModel: Sendable {
                 queue.push(rank: UInt32(merge >> 32), place: Int32(place))
             }
         }
-        scratch.links.withUnsafeMutableBufferPointer { links in
+        let kept = scratch.links.withUnsafeMutableBufferPointer { links in
             while let (rank, place) = queue.pop() {
                 let at = Int(place)
                 let merge = links[at].merge
@@ -263,8 +301,9 @@ struct BPEModel: Sendable {
                 kept += 1
                 at = Int(links[at].next)
             }
-            scratch.count = kept
+            return kept
         }
         scratch.queue = queue
+        return kept
     }
 }

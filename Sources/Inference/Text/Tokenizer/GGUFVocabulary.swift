@@ -64,7 +64,7 @@ public struct GGUFVocabulary: Sendable {
             guard let type = tokenTypes.isEmpty ? nil : tokenTypes[id], (2...4).contains(type),
                 let number = Int32(exactly: id)
             else { continue }
-            parts.addedTokens.append(AddedToken(id: number, content: token, special: type != 4))
+            parts.add(AddedToken(id: number, content: token, special: type != 4))
         }
         switch model {
         case "gpt2": try byteLevel(&parts)

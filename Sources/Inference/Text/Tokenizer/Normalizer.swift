@@ -1,5 +1,3 @@
-import Foundation
-
 /// The text changes before pre-tokenizing, in order (`normalizer` of `tokenizer.json`).
 struct Normalizer: Sendable {
     /// One change.
@@ -46,23 +44,23 @@ struct Normalizer: Sendable {
         switch step {
         case .nfc:
             if Self.isPlainlyComposed(text) { return nil }
-            return foundation(text) { $0.precomposedStringWithCanonicalMapping }
+            return Composition.canonical.normalized(text, composes: true)
         case .nfd:
             if Self.isASCII(text) { return nil }
-            return foundation(text) { $0.decomposedStringWithCanonicalMapping }
+            return Composition.canonical.normalized(text, composes: false)
         case .nfkc:
             if Self.isASCII(text) { return nil }
-            return foundation(text) { $0.precomposedStringWithCompatibilityMapping }
+            return Composition.compatibility.normalized(text, composes: true)
         case .nfkd:
             if Self.isASCII(text) { return nil }
-            return foundation(text) { $0.decomposedStringWithCompatibilityMapping }
+            return Composition.compatibility.normalized(text, composes: false)
         case .lowercase:
             return scalars(text) { scalar, out in
                 out += scalar.properties.lowercaseMapping.utf8
             }
         case .stripAccents:
             return scalars(text) { scalar, out in
-                guard !UnicodeClasses.of(scalar).contains(.mark) else { return }
+                guard !Composition.isMark(scalar) else { return }
                 out += String(scalar).utf8
             }
         case .prepend(let prefix):
@@ -92,11 +90,6 @@ struct Normalizer: Sendable {
         out += text[at...]
         return out
     }
-
-    private func foundation(
-        _ text: UnsafeBufferPointer<UInt8>,
-        _ change: (String) -> String
-    ) -> [UInt8] { Array(change(String(decoding: text, as: UTF8.self)).utf8) }
 
     private func scalars(
         _ text: UnsafeBufferPointer<UInt8>,

@@ -156,7 +156,7 @@ struct TokenizerFolder {
             var token = try AddedToken(json: value, id: id, file: file)
             // The id of a text that is known stays as the tokenizer file has it.
             let content = token.content
-            if let known = parts.addedTokens.first(where: { $0.content == content })?.id
+            if let known = parts.addedToken(content)?.id
                 ?? parts.vocabulary.id(of: content)
             {
                 token.id = known
@@ -166,7 +166,7 @@ struct TokenizerFolder {
         let map = try json("special_tokens_map.json") ?? .null
         for source in [config, map] {
             for content in Self.specialNames.flatMap({ Self.contents(of: source[$0]) }) {
-                guard !parts.addedTokens.contains(where: { $0.content == content }),
+                guard parts.addedToken(content) == nil,
                     let id = parts.vocabulary.id(of: content)
                 else { continue }
                 parts.add(AddedToken(id: id, content: content))

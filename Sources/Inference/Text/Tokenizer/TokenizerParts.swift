@@ -3,18 +3,27 @@ struct TokenizerParts: Sendable {
     var vocabulary: Vocabulary
     var merges = PairTable(capacity: 16)
     var options = BPEModel.Options()
-    var addedTokens: [AddedToken] = []
+    private(set) var addedTokens: [AddedToken] = []
+    /// Where each text is in `addedTokens`; some files have tens of thousands.
+    private var places: [[UInt8]: Int] = [:]
     var normalizer = Normalizer()
     var preTokenizer = PreTokenizer()
     var postProcessor = PostProcessor()
     var decoder = TokenDecoder(.byteLevel)
 
+    /// No tokens yet but those of the model.
+    init(vocabulary: Vocabulary) { self.vocabulary = vocabulary }
+
+    /// The added token of this text.
+    func addedToken(_ content: [UInt8]) -> AddedToken? { places[content].map { addedTokens[$0] } }
+
     /// Adds or replaces an added token; of the same text the last counts.
     mutating func add(_ token: AddedToken) {
         guard !token.content.isEmpty else { return }
-        if let place = addedTokens.firstIndex(where: { $0.content == token.content }) {
+        if let place = places[token.content] {
             addedTokens[place] = token
         } else {
+            places[token.content] = addedTokens.count
             addedTokens.append(token)
         }
     }
