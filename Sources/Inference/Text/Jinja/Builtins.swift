@@ -1,0 +1,77 @@
+internal import Glibc
+
+/// The functions that templates may call.
+enum Builtins {
+    static let functions: Set<String> = [
+        "range", "dict", "namespace", "cycler", "joiner", "raise_exception", "strftime_now", "lipsum",
+    ]
+
+    /// Items of a range, as Jinja's sandbox bounds them.
+    private static let rangeLimit = 100_000
+
+    static func call(_ name: String, _ values: CallValues, _ interpreter: Interpreter)
+        throws(TemplateError) -> Value
+    {
+        switch name {
+        case "range": return try range(values.positional)
+        case "dict":
+            var dict = Value.Dict()
+            if case .dict(let first)? = values.positional.first { dict = first }
+            for (key, value) in values.named { dict.set(.text(key), value) }
+            return .dict(dict)
+        case "namespace":
+            var members: [String: Value] = [:]
+            if case .dict(let first)? = values.positional.first {
+                for (key, value) in zip(first.keys, first.values) { members[key.printed.string] = value }
+            }
+            for (key, value) in values.named { members[key] = value }
+            return .namespace(Value.Namespace(members))
+        case "cycler":
+            guard !values.positional.isEmpty else { throw TemplateError(.runtime, "at least one item has to be provided") }
+            return .counter(Value.Counter(items: values.positional))
+        case "joiner":
+            return .counter(
+                Value.Counter(items: nil, separator: values.value(0, "sep")?.printed ?? TaintedText(", ")))
+        case "raise_exception":
+            throw TemplateError(.raised, values.value(0, "message")?.printed.string ?? "")
+        case "strftime_now":
+            let format = values.value(0, "format")?.printed ?? TaintedText()
+            return .string(TaintedText(time(format.string, interpreter.clock), madeFrom: [format]))
+        default: throw TemplateError(.runtime, "'\(name)' is not available")
+        }
+    }
+
+    private static func range(_ arguments: [Value]) throws(TemplateError) -> Value {
+        let numbers = arguments.compactMap(\.whole)
+        guard numbers.count == arguments.count, (1...3).contains(numbers.count) else {
+            throw TemplateError(.runtime, "range needs one to three integers")
+        }
+        let start = numbers.count > 1 ? numbers[0] : 0
+        let end = numbers.count > 1 ? numbers[1] : numbers[0]
+        let stride = numbers.count > 2 ? numbers[2] : 1
+        guard stride != 0 else { throw TemplateError(.runtime, "range() arg 3 must not be zero") }
+        var items: [Value] = []
+        var at = start
+        while stride > 0 ? at < end : at > end {
+            guard items.count < rangeLimit else {
+                throw TemplateError(.limit, "range too big, maximum is \(rangeLimit)")
+            }
+            items.append(.int(at))
+            let (next, overflow) = at.addingReportingOverflow(stride)
+            guard !overflow else { break }
+            at = next
+        }
+        return .list(items)
+    }
+
+    /// `strftime` of the local time.
+    private static func time(_ format: String, _ clock: Double) -> String {
+        guard !format.isEmpty, clock.magnitude < 1e12 else { return "" }
+        var seconds = time_t(clock)
+        var parts = tm()
+        localtime_r(&seconds, &parts)
+        var buffer = [CChar](repeating: 0, count: min(format.utf8.count, 4096) * 16 + 256)
+        let count = strftime(&buffer, buffer.count, format, &parts)
+        return String(decoding: buffer.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+}
