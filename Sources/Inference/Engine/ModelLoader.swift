@@ -1,0 +1,118 @@
+internal import Checkpoints
+internal import EngineLink
+internal import Foundation
+internal import Models
+internal import NN
+internal import Scheduling
+internal import Torch
+internal import Weights
+
+/// Loads a model as the front asks and sizes its cache.
+struct ModelLoader {
+    /// Memory that the cache leaves to the rest of the machine.
+    private static let spareBytes = 2 << 30
+
+    let request: LoadRequest
+    let endpoint: EngineEndpoint
+    let log: (String) -> Void
+
+    /// - Throws: what `failure(of:)` explains.
+    func load() throws -> ServedEngine {
+        let began = Memory.now()
+        guard request.device != "cuda" else { throw ModelError.device("cuda") }
+        Torch.start(threads: request.threads ?? Memory.processors)
+        let checkpoint = try Checkpoint(opening: request.path)
+        guard let dtype = ModelRegistry.computeType(request.dtype) else {
+            throw ModelError.config(key: "dtype", found: request.dtype, expected: "auto, float32, bfloat16 or float16")
+        }
+        if request.dtype == "float16" { log("float16 is slow on this CPU: computing in \(dtype.rawValue)") }
+        var lastTold = 0
+        let model = try ModelRegistry.load(checkpoint, dtype: dtype) { [endpoint] done, total in
+            endpoint.noteProgress()
+            guard done - lastTold > total / 50 || done == total else { return }
+            lastTold = done
+            endpoint.send(.progress(done: done, total: total))
+        }
+        let limits = limits(for: model)
+        if dtype == .float32 { try selfTest(model) }
+        let description = LoadedModel(
+            modelID: request.modelID,
+            revision: checkpoint.revision,
+            vocabularySize: model.vocabularySize,
+            contextLength: limits.reach,
+            slots: limits.slots,
+            kvTokens: limits.kvTokens,
+            dtype: dtype.rawValue,
+            device: "cpu",
+            residentBytes: Memory.residentBytes,
+            loadSeconds: Double(Memory.now() - began) / 1e9
+        )
+        log("loaded \(request.modelID) as \(dtype.rawValue): \(limits.slots) slots, \(limits.kvTokens) tokens")
+        return ServedEngine(model: model, limits: limits, description: description, endpoint: endpoint, log: log)
+    }
+
+    /// The smaller of slots × length and half of what memory is left, unless the front says a number.
+    private func limits(for model: any CausalLanguageModel) -> Scheduler.Limits {
+        let length = max(1, min(model.contextLength, request.maxContext ?? .max))
+        let slots = max(1, request.maxSlots)
+        let (all, overflow) = slots.multipliedReportingOverflow(by: length)
+        let left = max(0, Memory.availableBytes - Self.spareBytes) / 2
+        let fitting = max(64, left / max(1, model.stateBytesPerToken))
+        let tokens = request.kvTokens ?? min(overflow ? .max : all, fitting)
+        return Scheduler.Limits(
+            slots: slots,
+            kvTokens: max(1, tokens),
+            stepTokens: max(1, request.stepTokens),
+            maxLength: length
+        )
+    }
+
+    /// In float32 a row's bits must not depend on its neighbours: says so where they do.
+    private func selfTest(_ model: any CausalLanguageModel) throws {
+        let ids: [Int32] = (0..<7).map { $0 % Int32(clamping: max(1, model.vocabularySize)) }
+        let alone = try Torch.checked {
+            let state = model.makeState(capacity: 16)
+            return model(Step(tokens: ids, runs: [.init(state: state, count: ids.count)], outputRows: [6])).floats
+        }
+        let together = try Torch.checked { () -> [Float] in
+            let (first, second) = (model.makeState(capacity: 16), model.makeState(capacity: 16))
+            _ = model(Step(tokens: Array(ids[..<4]), runs: [.init(state: first, count: 4)], outputRows: []))
+            return model(
+                Step(
+                    tokens: [1, 2] + ids[4...],
+                    runs: [.init(state: second, count: 2), .init(state: first, count: 3)],
+                    outputRows: [4]
+                )
+            ).floats
+        }
+        log(
+            alone.map(\.bitPattern) == together.map(\.bitPattern)
+                ? "self-test: rows do not depend on batch or chunk"
+                : "self-test FAILED: rows depend on the batch; tokens may differ after a crash"
+        )
+    }
+
+    /// The cause that clients may hear, and the detail for the log.
+    static func failure(of error: any Error) -> LoadFailure {
+        switch error {
+        case let error as CheckpointError:
+            let cause: LoadFailureCause =
+                switch error.kind {
+                case .missing: .notFound
+                case .corrupt: .corrupt
+                case .unsupported: .unsupported
+                }
+            return LoadFailure(cause: cause, detail: "\(error)")
+        case let error as WeightError:
+            if case .format = error.reason { return LoadFailure(cause: .unsupported, detail: "\(error)") }
+            return LoadFailure(cause: .corrupt, detail: "\(error)")
+        case let error as ModelError:
+            if case .device = error { return LoadFailure(cause: .device, detail: "\(error)") }
+            return LoadFailure(cause: .unsupported, detail: "\(error)")
+        case let error as TorchError:
+            let isMemory = error.message.contains("alloc") || error.message.contains("memory")
+            return LoadFailure(cause: isMemory ? .outOfMemory : .other, detail: "\(error)")
+        default: return LoadFailure(cause: .other, detail: "\(error)")
+        }
+    }
+}

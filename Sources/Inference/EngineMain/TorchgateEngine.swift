@@ -1,0 +1,101 @@
+internal import ArgumentParser
+internal import CLinux
+internal import Engine
+internal import EngineLink
+internal import Foundation
+
+/// `torchgate-engine`: one process, one model.
+@main
+struct TorchgateEngine: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "torchgate-engine",
+        abstract: "Runs one model for a torchgate server.",
+        version: EngineBuild.version,
+        subcommands: [Serve.self, Logits.self]
+    )
+
+    /// Serves a front until it is told to end, or no front comes back.
+    struct Serve: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Serve the front that connects.")
+
+        @Option(help: "Path of the unix socket to listen on.")
+        var socket: String?
+
+        @Flag(help: "Take the listening socket that systemd hands down.")
+        var inherited = false
+
+        func run() throws {
+            let listener: EngineEndpoint.Listener
+            if inherited {
+                listener = .inherited(3)
+            } else if let socket {
+                listener = .path(socket)
+            } else {
+                throw ValidationError("give --socket PATH or --inherited")
+            }
+            _ = tg_disable_core_dumps()
+            _ = tg_set_thread_name("engine")
+            signal(SIGPIPE, SIG_IGN)
+            let endpoint: EngineEndpoint
+            do { endpoint = try EngineEndpoint(listener: listener, build: EngineBuild.version) } catch {
+                throw ValidationError("\(error)")
+            }
+            EngineLoop(endpoint: endpoint, log: Self.log).run()
+        }
+
+        private static func log(_ line: String) {
+            FileHandle.standardError.write(Data("torchgate-engine: \(line)\n".utf8))
+        }
+    }
+
+    /// The parity tool.
+    struct Logits: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Write the logits of every position of a prompt as safetensors."
+        )
+
+        @Option(help: "Model folder, or .gguf file.")
+        var model: String
+
+        @Option(help: "Token ids between commas.")
+        var ids: String
+
+        @Option(help: "float32, bfloat16 or auto.")
+        var dtype = "float32"
+
+        @Option(help: "cpu or auto.")
+        var device = "cpu"
+
+        @Option(help: "Also continue greedily by so many tokens.")
+        var greedy = 0
+
+        @Option(help: "The file to write.")
+        var output: String
+
+        func run() throws {
+            let words = ids.split(separator: ",").map { $0.filter { !$0.isWhitespace } }
+            let tokens = words.compactMap { Int32($0) }
+            guard tokens.count == words.count, !tokens.isEmpty else {
+                throw ValidationError("--ids must be token ids between commas")
+            }
+            do {
+                try LogitsTool.run(
+                    model: model,
+                    ids: tokens,
+                    dtype: dtype,
+                    device: device,
+                    greedy: greedy,
+                    output: output
+                )
+            } catch {
+                FileHandle.standardError.write(Data("torchgate-engine logits: \(error)\n".utf8))
+                throw ExitCode(1)
+            }
+        }
+    }
+}
+
+/// What this build is.
+enum EngineBuild {
+    static let version = "0.1.0"
+}
