@@ -19,13 +19,20 @@ let withTorch = Context.environment["TORCHGATE_NO_TORCH"] != "1"
 
 func room(_ name: String, _ folder: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(
-        name: name, dependencies: dependencies, path: "Sources/\(folder)/\(name)", swiftSettings: rules)
+        name: name,
+        dependencies: dependencies,
+        path: "Sources/\(folder)/\(name)",
+        swiftSettings: rules
+    )
 }
 
 func tests(_ room: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(
-        name: "\(room)Tests", dependencies: dependencies, path: "Tests/\(room)Tests",
-        swiftSettings: rules)
+        name: "\(room)Tests",
+        dependencies: dependencies,
+        path: "Tests/\(room)Tests",
+        swiftSettings: rules
+    )
 }
 
 extension Target.Dependency {
@@ -39,10 +46,17 @@ extension Target.Dependency {
 
 // The front: never links libtorch.
 let front: [Target] = [
-    .systemLibrary(name: "CFCGI", path: "Sources/FCGIApp/CFCGI", providers: [.apt(["libfcgi-dev"])]),
     .systemLibrary(
-        name: "CPCRE2", path: "Sources/Inference/CPCRE2", pkgConfig: "libpcre2-8",
-        providers: [.apt(["libpcre2-dev"])]),
+        name: "CFCGI",
+        path: "Sources/FCGIApp/CFCGI",
+        providers: [.apt(["libfcgi-dev"])]
+    ),
+    .systemLibrary(
+        name: "CPCRE2",
+        path: "Sources/Inference/CPCRE2",
+        pkgConfig: "libpcre2-8",
+        providers: [.apt(["libpcre2-dev"])]
+    ),
     .target(name: "CLinux", path: "Sources/FCGIApp/CLinux"),
     room("JSON", "FCGIApp", []),
     room("FastCGI", "FCGIApp", ["CFCGI", "CLinux"]),
@@ -57,24 +71,30 @@ let front: [Target] = [
     room("KeyStore", "Auth", ["CLinux", .grdb, .grdbSQLite, .crypto]),
     room("AdminCLI", "Auth", ["KeyStore", "JSON", .argumentParser]),
     room(
-        "Server", "FCGIApp",
+        "Server",
+        "FCGIApp",
         [
-            "JSON", "FastCGI", "OpenAI", "Streams", "Generations", "EngineLink", "Text", "Checkpoints",
+            "JSON", "FastCGI", "OpenAI", "Streams", "Generations", "EngineLink", "Text",
+            "Checkpoints",
             "KeyStore", "Settings", "CLinux", .logging, .crypto,
-        ]),
+        ]
+    ),
     .executableTarget(
         name: "torchgate",
         dependencies: [
             "Server", "AdminCLI", "KeyStore", "Settings", "Nginx", "FastCGI", "EngineLink", "JSON",
             "CLinux", "Checkpoints", .argumentParser, .logging,
         ],
-        path: "Sources/FCGIApp/Main", swiftSettings: rules),
+        path: "Sources/FCGIApp/Main",
+        swiftSettings: rules
+    ),
 ]
 
 // The engine: the only process that links libtorch.
 let engine: [Target] = [
     .target(
-        name: "CTorch", path: "Sources/Inference/CTorch",
+        name: "CTorch",
+        path: "Sources/Inference/CTorch",
         cxxSettings: [
             .unsafeFlags([
                 "-std=c++20", "-isystem", torch + "/include", "-isystem",
@@ -88,36 +108,55 @@ let engine: [Target] = [
                 "--enable-new-dtags",
             ]),
             .linkedLibrary("torch_cpu"), .linkedLibrary("c10"),
-        ]),
+        ]
+    ),
     room("Torch", "Inference", ["CTorch"]),
     room("NN", "Inference", ["Torch"]),
     room("Weights", "Inference", ["Torch", "Checkpoints", "CTorch"]),
     room("Models", "Inference", ["NN", "Torch", "Weights", "Checkpoints", "JSON"]),
     room("Scheduling", "Inference", []),
     room(
-        "Engine", "Inference",
-        ["Models", "NN", "Torch", "Weights", "Checkpoints", "Scheduling", "EngineLink", "JSON"]),
+        "Engine",
+        "Inference",
+        ["Models", "NN", "Torch", "Weights", "Checkpoints", "Scheduling", "EngineLink", "JSON"]
+    ),
     .executableTarget(
         name: "torchgate-engine",
         dependencies: ["Engine", "EngineLink", "Checkpoints", "CLinux", .argumentParser],
-        path: "Sources/Inference/EngineMain", swiftSettings: rules),
+        path: "Sources/Inference/EngineMain",
+        swiftSettings: rules
+    ),
 ]
 
 let frontTests: [Target] = [
     .target(
-        name: "TestSupport", dependencies: ["EngineLink", "JSON", "CLinux"],
-        path: "Tests/Support", exclude: ["ScriptedEngineMain"], sources: ["ScriptedEngine"],
-        swiftSettings: rules),
+        name: "TestSupport",
+        dependencies: ["EngineLink", "JSON", "CLinux"],
+        path: "Tests/Support",
+        exclude: ["ScriptedEngineMain"],
+        sources: ["ScriptedEngine"],
+        swiftSettings: rules
+    ),
     .executableTarget(
-        name: "scripted-engine", dependencies: ["TestSupport", "EngineLink", "JSON"],
-        path: "Tests/Support/ScriptedEngineMain", swiftSettings: rules),
+        name: "scripted-engine",
+        dependencies: ["TestSupport", "EngineLink", "JSON"],
+        path: "Tests/Support/ScriptedEngineMain",
+        swiftSettings: rules
+    ),
     .executableTarget(
-        name: "keys-tool", dependencies: ["AdminCLI", "KeyStore", .argumentParser],
-        path: "Tests/AdminCLITests/Tool", swiftSettings: rules),
+        name: "keys-tool",
+        dependencies: ["AdminCLI", "KeyStore", .argumentParser],
+        path: "Tests/AdminCLITests/Tool",
+        swiftSettings: rules
+    ),
     tests("KeyStore", ["KeyStore", .grdb]),
     .testTarget(
-        name: "AdminCLITests", dependencies: ["AdminCLI", "KeyStore", "JSON", "keys-tool"],
-        path: "Tests/AdminCLITests", exclude: ["Tool"], swiftSettings: rules),
+        name: "AdminCLITests",
+        dependencies: ["AdminCLI", "KeyStore", "JSON", "keys-tool"],
+        path: "Tests/AdminCLITests",
+        exclude: ["Tool"],
+        swiftSettings: rules
+    ),
     tests("EngineLink", ["EngineLink", "JSON", "CLinux", "TestSupport", "scripted-engine"]),
     tests("OpenAI", ["OpenAI", "JSON"]),
     tests("Streams", ["Streams"]),

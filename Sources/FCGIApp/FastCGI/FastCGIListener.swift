@@ -48,7 +48,9 @@ public final class FastCGIListener: Sendable {
         signal(SIGUSR1, SIG_DFL)
         epoll = tg_epoll_create()
         wakeup = tg_eventfd()
-        guard epoll >= 0, wakeup >= 0 else { throw FastCGIError(description: "epoll: \(Self.errorText)") }
+        guard epoll >= 0, wakeup >= 0 else {
+            throw FastCGIError(description: "epoll: \(Self.errorText)")
+        }
         _ = tg_epoll_add(epoll, wakeup, TG_EPOLLIN, Self.tag(.wake, wakeup))
         for source in settings.sources {
             let socket = try Self.open(source, settings)
@@ -72,14 +74,17 @@ public final class FastCGIListener: Sendable {
         switch source {
         case .path(let path, let mode, let group):
             let socket = tg_unix_listen(path, settings.backlog, mode_t(mode))
-            guard socket >= 0 else { throw FastCGIError(description: "cannot bind \(path): \(errorText)") }
+            guard socket >= 0 else {
+                throw FastCGIError(description: "cannot bind \(path): \(errorText)")
+            }
             if let group { _ = chown(path, uid_t.max, group) }
             _ = tg_set_nonblocking(socket, 1)
             return socket
         case .inherited(let socket):
             var type: Int32 = 0
             var length = socklen_t(MemoryLayout<Int32>.size)
-            guard getsockopt(socket, SOL_SOCKET, SO_ACCEPTCONN, &type, &length) == 0, type != 0 else {
+            guard getsockopt(socket, SOL_SOCKET, SO_ACCEPTCONN, &type, &length) == 0, type != 0
+            else {
                 throw FastCGIError(description: "descriptor \(socket) is no listening socket")
             }
             _ = tg_set_cloexec(socket, 1)

@@ -36,7 +36,10 @@ public struct FastCGIRequest: Sendable {
             bytes += text.count + 1
             guard bytes <= settings.maxParameterBytes else { return nil }
             if let sign = text.firstIndex(of: CChar(UInt8(ascii: "="))) {
-                let name = String(decoding: text[..<sign].lazy.map(UInt8.init(bitPattern:)), as: UTF8.self)
+                let name = String(
+                    decoding: text[..<sign].lazy.map(UInt8.init(bitPattern:)),
+                    as: UTF8.self
+                )
                 if parameters[name] == nil {
                     let value = text[(sign + 1)...].lazy.map(UInt8.init(bitPattern:))
                     parameters[name] = String(decoding: value, as: UTF8.self)
@@ -46,7 +49,11 @@ public struct FastCGIRequest: Sendable {
         }
         self.parameters = parameters
         let announced = parameters["CONTENT_LENGTH"].flatMap(Int.init) ?? 0
-        (body, bodyState) = Self.readBody(request, announced: announced, limit: settings.maxBodyBytes)
+        (body, bodyState) = Self.readBody(
+            request,
+            announced: announced,
+            limit: settings.maxBodyBytes
+        )
     }
 
     private static func readBody(
@@ -71,14 +78,17 @@ public struct FastCGIRequest: Sendable {
             }
             filled = count
         }
-        guard count == announced, FCGX_GetError(request.pointee.in) == 0 else { return ([], .truncated) }
+        guard count == announced, FCGX_GetError(request.pointee.in) == 0 else {
+            return ([], .truncated)
+        }
         return (body, .complete)
     }
 
     /// Reads a bounded part of a body that is not wanted, so that nginx can read our answer.
     private static func drain(_ request: UnsafeMutablePointer<FCGX_Request>) {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: 1 << 16) { buffer in
-            for _ in 0..<32 where FCGX_GetStr(buffer.baseAddress, Int32(buffer.count), request.pointee.in) <= 0 {
+            for _ in 0..<32
+            where FCGX_GetStr(buffer.baseAddress, Int32(buffer.count), request.pointee.in) <= 0 {
                 return
             }
         }

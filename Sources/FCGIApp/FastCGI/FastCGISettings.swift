@@ -26,7 +26,10 @@ public struct FastCGISettings: Sendable {
     public var allowedUsers: Set<UInt32> = []
     /// The answer where there is no worker left; called on a worker of its own.
     public var overloaded: @Sendable (FastCGIExchange) -> Void = { exchange in
-        exchange.response.writeHead(status: 503, headers: [("Retry-After", "1"), ("Content-Length", "0")])
+        exchange.response.writeHead(
+            status: 503,
+            headers: [("Retry-After", "1"), ("Content-Length", "0")]
+        )
     }
 
     /// The defaults with these sources.

@@ -1,7 +1,9 @@
 internal import CFCGI
 internal import Synchronization
 
-/// Bytes to the client. Used by the exchange's worker only.
+/// Bytes to the client.
+///
+/// Used by the exchange's worker only.
 ///
 /// A client that has gone shows as false from `flush`; writing on does no harm.
 public final class ResponseStream {
@@ -51,7 +53,8 @@ public final class ResponseStream {
             var rest = raw[...]
             while !rest.isEmpty {
                 let piece = rest.prefix(1 << 30)
-                let base = UnsafeRawBufferPointer(rebasing: piece).bindMemory(to: CChar.self).baseAddress
+                let base = UnsafeRawBufferPointer(rebasing: piece).bindMemory(to: CChar.self)
+                    .baseAddress
                 guard FCGX_PutStr(base, Int32(piece.count), request.pointee.out) >= 0 else { break }
                 rest = rest.dropFirst(piece.count)
             }

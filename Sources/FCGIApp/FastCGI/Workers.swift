@@ -1,8 +1,10 @@
 internal import Glibc
 internal import Synchronization
 
-/// Threads with small stacks that run jobs. A thread that ends a job waits for the next one for a while,
-/// so that a burst reuses threads and a quiet server has few.
+/// Threads with small stacks that run jobs.
+///
+/// A thread that ends a job waits for the next one for a while, so that a burst reuses threads
+/// and a quiet server has few.
 ///
 /// 1. At most `limit` jobs run at once; `run` says false beyond that and takes nothing.
 /// 2. Each idle thread has a place in `idle`; a job is handed to the one that waits the shortest time,
@@ -96,7 +98,7 @@ final class Workers: Sendable {
         pthread_attr_setstacksize(&attributes, stackBytes)
         pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
         let box = Unmanaged.passRetained(Box { [self] in live(first: job) })
-        var thread = pthread_t()
+        var thread: pthread_t = 0
         let made = pthread_create(
             &thread,
             &attributes,
@@ -123,7 +125,9 @@ final class Workers: Sendable {
             if job == nil {
                 // Nobody may hand us a job once we are off the list; who took us off already will.
                 let left = state.withLock { state in
-                    guard let place = state.idle.firstIndex(where: { $0 === seat }) else { return false }
+                    guard let place = state.idle.firstIndex(where: { $0 === seat }) else {
+                        return false
+                    }
                     state.idle.remove(at: place)
                     return true
                 }

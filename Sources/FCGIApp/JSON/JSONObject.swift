@@ -1,5 +1,7 @@
-/// The members of a JSON object in their order. Look-up is a scan for small objects and a hash table
-/// for large ones (a vocabulary has 150,000 members).
+/// The members of a JSON object in their order.
+///
+/// Look-up is a scan for small objects and a hash table for large ones (a vocabulary has 150,000
+/// members).
 public struct JSONObject: Sendable, Hashable {
     /// Objects above this size get an index.
     static let scanLimit = 12

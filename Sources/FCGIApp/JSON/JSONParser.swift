@@ -21,8 +21,10 @@ public struct JSONLimits: Sendable {
 }
 
 extension JSONValue {
-    /// Reads one JSON text (RFC 8259, UTF-8). Duplicate names in an object are refused, since readers
-    /// disagree about which one counts. The parser keeps its own stack: depth costs no thread stack.
+    /// Reads one JSON text (RFC 8259, UTF-8).
+    ///
+    /// Duplicate names in an object are refused, since readers disagree about which one counts.
+    /// The parser keeps its own stack: depth costs no thread stack.
     /// - Throws: `JSONError`.
     public static func parse(_ bytes: some Sequence<UInt8>, limits: JSONLimits = JSONLimits())
         throws(JSONError) -> JSONValue
@@ -261,8 +263,10 @@ private struct JSONParser {
         }
     }
 
-    /// `XXXX` after `\u`, with its low surrogate where one is due. A lone surrogate reads as U+FFFD,
-    /// as the clients that send one (cut emoji) expect an answer.
+    /// `XXXX` after `\u`, with its low surrogate where one is due.
+    ///
+    /// A lone surrogate reads as U+FFFD, as the clients that send one (cut emoji) expect an
+    /// answer.
     private mutating func unicode() throws(JSONError) -> Unicode.Scalar {
         let first = try hex4()
         if let scalar = Unicode.Scalar(first) { return scalar }

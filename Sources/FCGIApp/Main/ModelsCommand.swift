@@ -12,7 +12,9 @@ struct ModelsCommand: ParsableCommand {
     )
 
     struct List: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the models that can be served.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the models that can be served."
+        )
 
         @OptionGroup var options: SettingsOptions
 

@@ -48,7 +48,11 @@ struct NginxFiles {
         let folder = output ?? Self.folder(in: settings.runDirectory)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         for file in configuration.render(folder: folder) {
-            try file.content.write(toFile: "\(folder)/\(file.name)", atomically: true, encoding: .utf8)
+            try file.content.write(
+                toFile: "\(folder)/\(file.name)",
+                atomically: true,
+                encoding: .utf8
+            )
         }
     }
 }

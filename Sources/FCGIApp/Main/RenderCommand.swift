@@ -26,7 +26,11 @@ struct RenderCommand: ParsableCommand {
             : try Data(contentsOf: URL(fileURLWithPath: request))
         do {
             let value = try JSONValue.parse(data)
-            let rendered = try Rendering.render(model: model, request: value, settings: try options.load())
+            let rendered = try Rendering.render(
+                model: model,
+                request: value,
+                settings: try options.load()
+            )
             print(rendered.text())
         } catch {
             FileHandle.standardError.write(Data("torchgate render: \(error)\n".utf8))

@@ -12,7 +12,8 @@ internal import Settings
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
-        abstract: "Run nginx and the server in the foreground, from the run directory.")
+        abstract: "Run nginx and the server in the foreground, from the run directory."
+    )
 
     @OptionGroup var options: SettingsOptions
 
@@ -53,8 +54,12 @@ private final class House {
         try Data("\(getpid())\n".utf8).write(to: URL(fileURLWithPath: "\(directory)/torchgate.pid"))
         defer { unlink("\(directory)/torchgate.pid") }
         nginx = try spawn(
-            ["/usr/sbin/nginx", "-p", directory, "-c", NginxFiles.mainFile(in: directory), "-e", "stderr"],
-            stdin: nil)
+            [
+                "/usr/sbin/nginx", "-p", directory, "-c", NginxFiles.mainFile(in: directory), "-e",
+                "stderr",
+            ],
+            stdin: nil
+        )
         try startServer()
         while true {
             var waiting = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
@@ -71,7 +76,9 @@ private final class House {
         }
     }
 
-    /// Collects ended children. True when there is nothing left to do.
+    /// Collects ended children.
+    ///
+    /// True when there is nothing left to do.
     private func reap() throws -> Bool {
         var status: Int32 = 0
         while case let pid = waitpid(-1, &status, WNOHANG), pid > 0 {
@@ -94,7 +101,11 @@ private final class House {
         let again = stopping
         stopping = true
         unlink("\(directory)/ready")
-        if server != 0 { kill(server, again ? SIGKILL : SIGTERM) } else if nginx != 0 { kill(nginx, SIGTERM) }
+        if server != 0 {
+            kill(server, again ? SIGKILL : SIGTERM)
+        } else if nginx != 0 {
+            kill(nginx, SIGTERM)
+        }
     }
 
     private func restartServer() throws {
@@ -105,7 +116,10 @@ private final class House {
     private func startServer() throws {
         serverStarted = tg_monotonic_ns()
         let program = executablePath()
-        server = try spawn([program, "serve", "--inherited", "--owns-engine"] + arguments, stdin: listener)
+        server = try spawn(
+            [program, "serve", "--inherited", "--owns-engine"] + arguments,
+            stdin: listener
+        )
     }
 
     private func spawn(_ words: [String], stdin: Int32?) throws -> pid_t {

@@ -30,7 +30,8 @@ struct ServeCommand: ParsableCommand {
         let wanted = [SIGTERM, SIGINT]
         let signals = tg_signalfd(wanted, Int32(wanted.count))
         guard signals >= 0 else { throw SystemError("cannot watch signals") }
-        let keys = try settings.authEnabled ? KeyStore.openForServer(Self.stateFiles(settings)) : nil
+        let keys =
+            try settings.authEnabled ? KeyStore.openForServer(Self.stateFiles(settings)) : nil
         if let keys, keys.liveKeyCount() == 0 {
             log.warning("there is no live key yet: `torchgate keys create` makes one")
         }
@@ -55,7 +56,10 @@ struct ServeCommand: ParsableCommand {
     }
 
     private static func logger(_ settings: Settings) throws -> Logger {
-        let output = try LineLogHandler.Output(path: settings.log.file, json: settings.log.format == .json)
+        let output = try LineLogHandler.Output(
+            path: settings.log.file,
+            json: settings.log.format == .json
+        )
         let level = Logger.Level(rawValue: settings.log.level) ?? .info
         LoggingSystem.bootstrap { LineLogHandler(label: $0, level: level, output: output) }
         return Logger(label: "torchgate")
@@ -83,7 +87,9 @@ struct ServeCommand: ParsableCommand {
         )
     }
 
-    private func fastCGISettings(_ settings: Settings, _ application: Application) throws -> FastCGISettings {
+    private func fastCGISettings(_ settings: Settings, _ application: Application) throws
+        -> FastCGISettings
+    {
         let source: FastCGISettings.Source
         if inherited {
             guard let socket = InheritedSockets.find(named: "fcgi") else {
@@ -151,7 +157,10 @@ private struct ServingHouse {
             """
         print(text, terminator: "")
         fflush(nil)
-        try? Data(text.utf8).write(to: URL(fileURLWithPath: "\(settings.runDirectory)/ready"), options: .atomic)
+        try? Data(text.utf8).write(
+            to: URL(fileURLWithPath: "\(settings.runDirectory)/ready"),
+            options: .atomic
+        )
     }
 
     /// A second signal ends it at once.
@@ -166,7 +175,9 @@ private struct ServingHouse {
         }
         impatient.start()
         let unload = ownsEngine
-        let draining = Thread { [application] in application.stop(drainSeconds: seconds, unload: unload) }
+        let draining = Thread { [application] in
+            application.stop(drainSeconds: seconds, unload: unload)
+        }
         draining.start()
         let left = listener.stop(drainSeconds: seconds + 1)
         while !draining.isFinished { usleep(2000) }

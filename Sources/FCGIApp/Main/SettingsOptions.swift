@@ -40,7 +40,8 @@ struct SettingsOptions: ParsableArguments {
     func load() throws -> Settings {
         var loader = SettingsLoader()
         let standard = "/etc/torchgate/torchgate.yaml"
-        if let path = config ?? (FileManager.default.fileExists(atPath: standard) ? standard : nil) {
+        if let path = config ?? (FileManager.default.fileExists(atPath: standard) ? standard : nil)
+        {
             loader.file = (path, try String(contentsOfFile: path, encoding: .utf8))
         }
         if let path = envFile ?? (FileManager.default.fileExists(atPath: ".env") ? ".env" : nil) {

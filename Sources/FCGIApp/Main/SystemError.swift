@@ -15,7 +15,9 @@ func executablePath() -> String {
 }
 
 /// Lends the words as a null-terminated array of C strings.
-func withCStrings<T>(_ words: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> T) -> T {
+func withCStrings<T>(_ words: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> T)
+    -> T
+{
     var pointers = words.map { strdup($0) }
     pointers.append(nil)
     defer { for pointer in pointers { free(pointer) } }

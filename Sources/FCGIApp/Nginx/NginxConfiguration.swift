@@ -48,12 +48,14 @@ public struct NginxConfiguration: Sendable, Equatable {
     public init() {}
 
     /// The files, by name, to be written into one folder.
-    /// - Parameter folder: where they will lie.
+    /// `folder`: where they will lie.
     public func render(folder: String) -> [(name: String, content: String)] {
         [("nginx.conf", main(folder: folder)), ("fcgi_params", Self.parameters)]
     }
 
-    /// CGI parameters of every request. No client header can set the ones without HTTP_.
+    /// CGI parameters of every request.
+    ///
+    /// No client header can set the ones without HTTP_.
     private static let parameters = """
         fastcgi_param QUERY_STRING $query_string;
         fastcgi_param REQUEST_METHOD $request_method;
@@ -181,7 +183,9 @@ public struct NginxConfiguration: Sendable, Equatable {
 
     private static let useHTTPS = NginxError.json(
         "use https: this server takes credentials and requests over HTTPS only",
-        type: "invalid_request_error", code: "https_required")
+        type: "invalid_request_error",
+        code: "https_required"
+    )
 
     /// Pages that need no key.
     private func open(_ paths: [String], folder: String) -> String {

@@ -11,46 +11,98 @@ enum NginxError {
         var headers: [(String, String)] = []
     }
 
-    private static let retry = [("Retry-After", "1"), ("retry-after-ms", "1000"), ("x-should-retry", "true")]
+    private static let retry = [
+        ("Retry-After", "1"), ("retry-after-ms", "1000"), ("x-should-retry", "true"),
+    ]
 
     private static let pages = [
         Page(
-            codes: [400, 494, 495, 496, 497], status: 400, message: "Malformed request.",
-            type: "invalid_request_error", code: "bad_request"),
+            codes: [400, 494, 495, 496, 497],
+            status: 400,
+            message: "Malformed request.",
+            type: "invalid_request_error",
+            code: "bad_request"
+        ),
         Page(
-            codes: [401], status: 401,
-            message: "Incorrect API key provided: $shown_key. Send a valid key as 'Authorization: Bearer <key>'.",
-            type: "invalid_request_error", code: "invalid_api_key"),
+            codes: [401],
+            status: 401,
+            message:
+                "Incorrect API key provided: $shown_key. Send a valid key as 'Authorization: Bearer <key>'.",
+            type: "invalid_request_error",
+            code: "invalid_api_key"
+        ),
         Page(
-            codes: [403], status: 403, message: "This key may not use this resource.",
-            type: "invalid_request_error", code: "insufficient_scope"),
+            codes: [403],
+            status: 403,
+            message: "This key may not use this resource.",
+            type: "invalid_request_error",
+            code: "insufficient_scope"
+        ),
         Page(
-            codes: [404], status: 404, message: "Unknown request URL.", type: "invalid_request_error",
-            code: "unknown_url"),
+            codes: [404],
+            status: 404,
+            message: "Unknown request URL.",
+            type: "invalid_request_error",
+            code: "unknown_url"
+        ),
         Page(
-            codes: [405], status: 405, message: "Method not allowed.", type: "invalid_request_error",
-            code: "method_not_allowed"),
+            codes: [405],
+            status: 405,
+            message: "Method not allowed.",
+            type: "invalid_request_error",
+            code: "method_not_allowed"
+        ),
         Page(
-            codes: [408], status: 408, message: "The request did not arrive in time.",
-            type: "invalid_request_error", code: "request_timeout"),
+            codes: [408],
+            status: 408,
+            message: "The request did not arrive in time.",
+            type: "invalid_request_error",
+            code: "request_timeout"
+        ),
         Page(
-            codes: [413], status: 413, message: "The request body is too large.",
-            type: "invalid_request_error", code: "request_too_large"),
+            codes: [413],
+            status: 413,
+            message: "The request body is too large.",
+            type: "invalid_request_error",
+            code: "request_too_large"
+        ),
         Page(
-            codes: [414], status: 414, message: "The request URL is too long.",
-            type: "invalid_request_error", code: "url_too_long"),
+            codes: [414],
+            status: 414,
+            message: "The request URL is too long.",
+            type: "invalid_request_error",
+            code: "url_too_long"
+        ),
         Page(
-            codes: [429], status: 429, message: "Rate limit reached. Please try again in 1 s.",
-            type: "rate_limit_error", code: "rate_limit_exceeded", headers: retry),
+            codes: [429],
+            status: 429,
+            message: "Rate limit reached. Please try again in 1 s.",
+            type: "rate_limit_error",
+            code: "rate_limit_exceeded",
+            headers: retry
+        ),
         Page(
-            codes: [500, 501, 505], status: 500, message: "The gateway failed to answer.",
-            type: "server_error", code: "internal_error"),
+            codes: [500, 501, 505],
+            status: 500,
+            message: "The gateway failed to answer.",
+            type: "server_error",
+            code: "internal_error"
+        ),
         Page(
-            codes: [502, 503], status: 503, message: "The server is overloaded or restarting.",
-            type: "server_error", code: "server_overloaded", headers: retry),
+            codes: [502, 503],
+            status: 503,
+            message: "The server is overloaded or restarting.",
+            type: "server_error",
+            code: "server_overloaded",
+            headers: retry
+        ),
         Page(
-            codes: [504], status: 504, message: "The model did not answer in time.",
-            type: "server_error", code: "upstream_timeout"),
+            codes: [504],
+            status: 504,
+            message: "The model did not answer in time.",
+            type: "server_error",
+            code: "upstream_timeout"
+        ),
     ]
 
     /// The `error_page` lines.
@@ -60,10 +112,14 @@ enum NginxError {
         }.joined(separator: "\n")
     }
 
-    /// The locations that answer. On the paths of another API errors have that API's form.
+    /// The locations that answer.
+    ///
+    /// On the paths of another API errors have that API's form.
     static var locations: String {
         pages.map { page in
-            let headers = ([("x-request-id", "$rid"), ("Strict-Transport-Security", "max-age=63072000")] + page.headers)
+            let headers =
+                ([("x-request-id", "$rid"), ("Strict-Transport-Security", "max-age=63072000")]
+                + page.headers)
                 .map { "      add_header \($0.0) \"\($0.1)\" always;" }
             return """
                     location @e\(page.status) {
@@ -79,6 +135,7 @@ enum NginxError {
     /// The body with its four keys; single quotes are escaped for nginx.
     static func json(_ message: String, type: String, code: String) -> String {
         let text = message.replacing("'", with: "\\'")
-        return "{\"error\":{\"message\":\"\(text)\",\"type\":\"\(type)\",\"param\":null,\"code\":\"\(code)\"}}"
+        return
+            "{\"error\":{\"message\":\"\(text)\",\"type\":\"\(type)\",\"param\":null,\"code\":\"\(code)\"}}"
     }
 }

@@ -27,7 +27,7 @@ public final class Application: Sendable {
     private let draining = Mutex(false)
 
     /// Puts the rooms together; starts nothing but the supervisor.
-    /// - Parameter keys: nil where authentication is off.
+    /// `keys`: nil where authentication is off.
     public init(settings: Settings, keys: KeyStore?, launcher: any EngineLauncher, log: Logger) {
         self.settings = settings
         self.keys = keys
@@ -71,7 +71,9 @@ public final class Application: Sendable {
 
     /// Loads the default model if the settings say so.
     public func preload() {
-        guard settings.models.preload, let model = try? models.model(named: nil, for: nil) else { return }
+        guard settings.models.preload, let model = try? models.model(named: nil, for: nil) else {
+            return
+        }
         engines.preload(models.loadRequest(for: model))
     }
 
@@ -81,7 +83,7 @@ public final class Application: Sendable {
     }
 
     /// Takes no new work, lets what runs end, then lets go of the engine.
-    /// - Parameter unload: whether the engine ends too; else it waits for the next front.
+    /// `unload`: whether the engine ends too; else it waits for the next front.
     public func stop(drainSeconds: Double, unload: Bool) {
         draining.withLock { $0 = true }
         engines.stop(drainSeconds: drainSeconds, unload: unload)
@@ -125,7 +127,9 @@ public final class Application: Sendable {
 
     private func run(_ call: Call, _ endpoint: Endpoint) {
         refuse(call) { () throws(APIError) in
-            if keys?.failure != nil, endpoint.access != .open { throw .serverOverloaded(retryAfter: 2) }
+            if keys?.failure != nil, endpoint.access != .open {
+                throw .serverOverloaded(retryAfter: 2)
+            }
             try gate.admit(call, to: endpoint)
             switch exchangeBody(call) {
             case .complete: break
@@ -136,7 +140,9 @@ public final class Application: Sendable {
         }
     }
 
-    private func exchangeBody(_ call: Call) -> FastCGIRequest.Body { call.exchange.request.bodyState }
+    private func exchangeBody(_ call: Call) -> FastCGIRequest.Body {
+        call.exchange.request.bodyState
+    }
 
     private func dispatch(_ call: Call, _ endpoint: Endpoint) throws(APIError) {
         let principal = call.principal ?? .anybody
@@ -160,20 +166,25 @@ public final class Application: Sendable {
 
     private func refuse(_ call: Call, _ body: () throws(APIError) -> Void) {
         do throws(APIError) { try body() } catch {
-            if error.status == 429 { metrics.count("torchgate_requests_rejected_total{cause=\"key_limit\"}") }
+            if error.status == 429 {
+                metrics.count("torchgate_requests_rejected_total{cause=\"key_limit\"}")
+            }
             call.send(error)
         }
     }
 
     private func finish(_ call: Call, _ label: String) {
-        metrics.count("torchgate_http_requests_total{endpoint=\"\(label)\",status=\"\(call.status)\"}")
+        metrics.count(
+            "torchgate_http_requests_total{endpoint=\"\(label)\",status=\"\(call.status)\"}"
+        )
         metrics.count("torchgate_flushes_total", Double(call.exchange.response.flushes))
         guard label != "health", label != "auth" else { return }
         accessLog.info(
             "request",
             metadata: [
                 "rid": "\(call.requestID)", "key": "\(call.principal?.keyID ?? "-")",
-                "method": "\(call.method.prefix(16))", "endpoint": "\(label)", "status": "\(call.status)",
+                "method": "\(call.method.prefix(16))", "endpoint": "\(label)",
+                "status": "\(call.status)",
                 "ms": "\(Int(call.age * 1000))", "bytes": "\(call.bytesSent)",
             ]
         )

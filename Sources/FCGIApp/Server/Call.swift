@@ -69,7 +69,12 @@ final class Call {
     }
 
     /// Sends a whole answer.
-    func send(status: Int, type: String = "application/json", headers: [(String, String)] = [], _ body: [UInt8]) {
+    func send(
+        status: Int,
+        type: String = "application/json",
+        headers: [(String, String)] = [],
+        _ body: [UInt8]
+    ) {
         guard self.status == 0 else { return }
         let length = method == "HEAD" ? [] : [("Content-Length", String(body.count))]
         head(status: status, [("Content-Type", type)] + length + headers)
@@ -104,7 +109,8 @@ final class Call {
             headers: headers + [
                 ("x-request-id", requestID), ("openai-processing-ms", String(milliseconds)),
                 ("Strict-Transport-Security", "max-age=63072000"),
-            ] + limitHeaders + extraHeaders)
+            ] + limitHeaders + extraHeaders
+        )
     }
 
     /// Appends to the body.

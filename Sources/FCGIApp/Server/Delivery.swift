@@ -13,7 +13,12 @@ protocol ItemWriter {
     /// Appends the `data:` part of the item's event; false where this endpoint shows nothing for it.
     func append(_ item: StreamItem, to output: inout [UInt8]) -> Bool
     /// Appends the whole answer.
-    func appendWhole(_ choices: [AnsweredChoice], _ usage: Usage, _ timings: Timings, to output: inout [UInt8])
+    func appendWhole(
+        _ choices: [AnsweredChoice],
+        _ usage: Usage,
+        _ timings: Timings,
+        to output: inout [UInt8]
+    )
 }
 
 /// Carries a generation's events to one client, on the client's connection thread.
@@ -92,7 +97,8 @@ struct Delivery {
         for (place, item) in items.enumerated() {
             let start = output.count
             var shown = true
-            ServerSentEvents.append(session: stream.key.session, index: from + place, to: &output) { output in
+            ServerSentEvents.append(session: stream.key.session, index: from + place, to: &output) {
+                output in
                 shown = writer.append(item, to: &output)
             }
             if !shown { output.removeLast(output.count - start) }

@@ -29,7 +29,11 @@ struct Gate: Sendable {
     /// The key in `Authorization: Bearer …`, else in `X-Api-Key`.
     static func credential(authorization: String?, plain: String?) -> String? {
         if let authorization, !authorization.isEmpty {
-            let words = authorization.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
+            let words = authorization.split(
+                separator: " ",
+                maxSplits: 1,
+                omittingEmptySubsequences: true
+            )
             guard words.count == 2, words[0].lowercased() == "bearer" else { return nil }
             return words[1].trimmingCharacters(in: .whitespaces)
         }
@@ -55,7 +59,8 @@ struct Gate: Sendable {
     /// - Throws: 401.
     func admitAnything(_ call: Call) throws(APIError) {
         guard let keys else { return }
-        guard let id = call.exchange.request.param("LLM_KEY_ID"), let key = keys.record(id: id) else {
+        guard let id = call.exchange.request.param("LLM_KEY_ID"), let key = keys.record(id: id)
+        else {
             throw .invalidAPIKey(presented: nil)
         }
         call.principal = Principal(key, standard: standard)
@@ -66,7 +71,8 @@ struct Gate: Sendable {
             call.principal = .anybody
             return
         }
-        guard let id = call.exchange.request.param("LLM_KEY_ID"), let key = keys.record(id: id) else {
+        guard let id = call.exchange.request.param("LLM_KEY_ID"), let key = keys.record(id: id)
+        else {
             throw .invalidAPIKey(presented: nil)
         }
         let principal = Principal(key, standard: standard)

@@ -47,7 +47,9 @@ final class GenerationContext: Sendable {
     var times: Times { state.withLock { $0.times } }
 
     /// Sets what ends the generation; nil once it is over.
-    func setCanceller(_ action: (@Sendable () -> Void)?) { state.withLock { $0.canceller = action } }
+    func setCanceller(_ action: (@Sendable () -> Void)?) {
+        state.withLock { $0.canceller = action }
+    }
 
     /// Ends the generation; does nothing once it is over.
     func cancel() { state.withLock { $0.canceller }?() }
@@ -66,7 +68,9 @@ final class GenerationContext: Sendable {
                 return Int(fraction * 20) != Int(last * 20)
             case .running:
                 if state.times.started == 0 { state.times.started = now }
-                if state.times.loadBegan > 0, state.times.loadEnded == 0 { state.times.loadEnded = now }
+                if state.times.loadBegan > 0, state.times.loadEnded == 0 {
+                    state.times.loadEnded = now
+                }
                 return false
             }
         }

@@ -27,7 +27,8 @@ final class GenerationRun: Sendable {
     private let principal: Principal
     private let state: Mutex<State>
 
-    init(plan: GenerationPlan, stream: GenerationStream, generator: Generator, principal: Principal) {
+    init(plan: GenerationPlan, stream: GenerationStream, generator: Generator, principal: Principal)
+    {
         self.plan = plan
         self.stream = stream
         self.generator = generator
@@ -165,7 +166,8 @@ final class GenerationRun: Sendable {
     /// Gives back what the request did not use.
     private func settle(used: Int) {
         let reserved = plan.reservation
-        generator.limiter.with(principal.keyID, principal.limits, now: monotonicSeconds()) { budget in
+        generator.limiter.with(principal.keyID, principal.limits, now: monotonicSeconds()) {
+            budget in
             budget.settle(reserved: reserved, used: used)
         }
     }

@@ -25,7 +25,13 @@ final class Generator: Sendable {
     let log: Logger
     private let pool = WorkPool(threads: 2)
 
-    init(settings: Settings, engines: EngineSupervisor, limiter: RateLimiter, metrics: Metrics, log: Logger) {
+    init(
+        settings: Settings,
+        engines: EngineSupervisor,
+        limiter: RateLimiter,
+        metrics: Metrics,
+        log: Logger
+    ) {
         self.settings = settings
         self.engines = engines
         self.limiter = limiter
@@ -51,7 +57,11 @@ final class Generator: Sendable {
         head: ResponseHead,
         sessionID: String?
     ) throws(APIError) -> GenerationStream {
-        let context = GenerationContext(head: head, keyID: principal.keyID, requestID: call.requestID)
+        let context = GenerationContext(
+            head: head,
+            keyID: principal.keyID,
+            requestID: call.requestID
+        )
         let opening = registry.open(
             StreamKey(owner: principal.owner, session: sessionID ?? head.id),
             bodyHash: Array(SHA256.hash(data: call.exchange.request.body)),
@@ -81,7 +91,9 @@ final class Generator: Sendable {
     /// Ends a generation in queue, prefill and decode alike.
     func cancel(_ stream: GenerationStream) {
         guard !stream.log.isFinished else { return }
-        metrics.count("torchgate_requests_aborted_total{phase=\"\(Self.label(stream.context.phase))\"}")
+        metrics.count(
+            "torchgate_requests_aborted_total{phase=\"\(Self.label(stream.context.phase))\"}"
+        )
         stream.context.cancel()
     }
 
@@ -102,7 +114,9 @@ final class Generator: Sendable {
 
     // MARK: Admission
 
-    private func reserve(_ plan: GenerationPlan, _ call: Call, _ principal: Principal) throws(APIError) {
+    private func reserve(_ plan: GenerationPlan, _ call: Call, _ principal: Principal)
+        throws(APIError)
+    {
         let now = monotonicSeconds()
         let amount = plan.reservation
         let (wait, budget) = limiter.with(principal.keyID, principal.limits, now: now) { budget in

@@ -27,7 +27,12 @@ struct ChatItems: ItemWriter {
         return true
     }
 
-    func appendWhole(_ choices: [AnsweredChoice], _ usage: Usage, _ times: Timings, to output: inout [UInt8]) {
+    func appendWhole(
+        _ choices: [AnsweredChoice],
+        _ usage: Usage,
+        _ times: Timings,
+        to output: inout [UInt8]
+    ) {
         writer.appendWhole(choices, usage: usage, timings: timings ? times : nil, to: &output)
     }
 }
@@ -59,7 +64,12 @@ struct CompletionItems: ItemWriter {
         return true
     }
 
-    func appendWhole(_ choices: [AnsweredChoice], _ usage: Usage, _ times: Timings, to output: inout [UInt8]) {
+    func appendWhole(
+        _ choices: [AnsweredChoice],
+        _ usage: Usage,
+        _ times: Timings,
+        to output: inout [UInt8]
+    ) {
         writer.appendWhole(choices, usage: usage, timings: timings ? times : nil, to: &output)
     }
 }

@@ -22,7 +22,9 @@ public struct LineLogHandler: LogHandler {
                 descriptor = 2
             } else {
                 descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o640)
-                guard descriptor >= 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
+                guard descriptor >= 0 else {
+                    throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO)
+                }
             }
         }
 
@@ -30,7 +32,9 @@ public struct LineLogHandler: LogHandler {
             lock.withLock { _ in
                 var rest = line[...]
                 while !rest.isEmpty {
-                    let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+                    let count = rest.withUnsafeBytes {
+                        Glibc.write(descriptor, $0.baseAddress, $0.count)
+                    }
                     if count < 0, errno == EINTR { continue }
                     guard count > 0 else { return }
                     rest = rest.dropFirst(count)
@@ -61,7 +65,9 @@ public struct LineLogHandler: LogHandler {
 
     /// Writes one line.
     public func log(event: LogEvent) {
-        let all = metadata.merging(event.metadata ?? [:]) { _, new in new }.sorted { $0.key < $1.key }
+        let all = metadata.merging(event.metadata ?? [:]) { _, new in new }.sorted {
+            $0.key < $1.key
+        }
         var line: [UInt8] = []
         if output.json {
             var object = JSONObject()

@@ -10,7 +10,9 @@ final class Metrics: Sendable {
     }
 
     private struct Histogram: Sendable {
-        static let bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
+        static let bounds = [
+            0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
+        ]
         var counts = [Int](repeating: 0, count: bounds.count)
         var sum = 0.0
         var total = 0

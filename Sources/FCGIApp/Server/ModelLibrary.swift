@@ -5,7 +5,9 @@ internal import OpenAI
 internal import Settings
 internal import Synchronization
 
-/// The models of this machine and what of them is in memory. Safe from any thread.
+/// The models of this machine and what of them is in memory.
+///
+/// Safe from any thread.
 ///
 /// A model's tokeniser and template are read at its first use and again when its files change.
 final class ModelLibrary: Sendable {
@@ -34,7 +36,13 @@ final class ModelLibrary: Sendable {
             guard let path = model.path, !entries.contains(where: { $0.id == id }) else { continue }
             let created = Date(timeIntervalSince1970: 0)
             entries.append(
-                CatalogEntry(id: id, path: path, created: created, ownedBy: "user", hasWeights: true)
+                CatalogEntry(
+                    id: id,
+                    path: path,
+                    created: created,
+                    ownedBy: "user",
+                    hasWeights: true
+                )
             )
         }
         state.withLock { state in

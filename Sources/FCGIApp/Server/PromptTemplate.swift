@@ -29,7 +29,8 @@ struct PromptTemplate: Sendable {
                 }
                 var specials: [String: String] = [:]
                 for (name, key) in [
-                    ("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding"),
+                    ("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"),
+                    ("pad_token", "padding"),
                 ] {
                     specials[name] = word(key)
                 }
@@ -50,19 +51,25 @@ struct PromptTemplate: Sendable {
     }
 
     /// Renders and tokenises.
-    /// - Parameters:
-    ///   - clock: what `strftime_now` tells.
-    ///   - seconds: how long the template may run.
+    /// `clock`: what `strftime_now` tells.
+    /// `seconds`: how long the template may run.
     /// - Throws: 400 where the template refuses the conversation, 500 where it fails.
-    func prompt(_ conversation: Conversation, clock: Date, seconds: Double) throws(APIError) -> Prompt {
+    func prompt(_ conversation: Conversation, clock: Date, seconds: Double) throws(APIError)
+        -> Prompt
+    {
         var request = ChatTemplates.Request(
-            messages: conversation.messages.map { $0.templateValue(keepParts: templates.iteratesContent) }
+            messages: conversation.messages.map {
+                $0.templateValue(keepParts: templates.iteratesContent)
+            }
         )
         request.tools = conversation.tools
         request.keywords = conversation.templateKeywords
-        if let effort = conversation.reasoningEffort { request.keywords["reasoning_effort"] = .string(effort) }
+        if let effort = conversation.reasoningEffort {
+            request.keywords["reasoning_effort"] = .string(effort)
+        }
         request.continueFinalMessage = conversation.continueFinalMessage
-        request.addGenerationPrompt = conversation.addGenerationPrompt ?? !conversation.continueFinalMessage
+        request.addGenerationPrompt =
+            conversation.addGenerationPrompt ?? !conversation.continueFinalMessage
         request.clock = clock.timeIntervalSince1970
         request.limits.seconds = seconds
         let rendered: RenderedPrompt
@@ -70,7 +77,10 @@ struct PromptTemplate: Sendable {
             rendered = try templates.render(request)
         } catch {
             if error.kind == .raised {
-                throw .invalidValue("messages", "the model's chat template refuses them: \(APIError.quote(error.message))")
+                throw .invalidValue(
+                    "messages",
+                    "the model's chat template refuses them: \(APIError.quote(error.message))"
+                )
             }
             throw .templateError(
                 error.kind == .limit
@@ -78,7 +88,9 @@ struct PromptTemplate: Sendable {
                     : "The model's chat template failed on these messages."
             )
         }
-        let segments = rendered.segments.map { Tokenizer.Segment($0.text, parseSpecial: $0.trusted) }
+        let segments = rendered.segments.map {
+            Tokenizer.Segment($0.text, parseSpecial: $0.trusted)
+        }
         return Prompt(text: rendered.text, ids: tokenizer.encode(segments, addSpecialTokens: false))
     }
 }

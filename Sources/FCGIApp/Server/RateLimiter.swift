@@ -23,7 +23,9 @@ struct KeyBudget {
         }
 
         /// Seconds until `amount` is there; 0 = now.
-        func wait(for amount: Double) -> Double { max(0, (min(amount, limit) - level) * 60 / limit) }
+        func wait(for amount: Double) -> Double {
+            max(0, (min(amount, limit) - level) * 60 / limit)
+        }
         /// Seconds until the bucket is full.
         var reset: Double { (limit - level) * 60 / limit }
     }
@@ -54,7 +56,9 @@ struct KeyBudget {
         running = count
     }
 
-    /// Counts one request. Nil = admitted, else the seconds to wait.
+    /// Counts one request.
+    ///
+    /// Nil = admitted, else the seconds to wait.
     mutating func admitRequest(now: Double) -> Double? {
         guard var bucket = requests else { return nil }
         bucket.refill(now: now)
@@ -65,7 +69,9 @@ struct KeyBudget {
         return nil
     }
 
-    /// Reserves a generation of at most `amount` tokens. Nil = admitted, else the seconds to wait.
+    /// Reserves a generation of at most `amount` tokens.
+    ///
+    /// Nil = admitted, else the seconds to wait.
     mutating func reserve(tokens amount: Int, now: Double) -> Double? {
         if let parallel = limits.parallel, running >= parallel { return 1 }
         if var bucket = tokens {
@@ -92,7 +98,10 @@ final class RateLimiter: Sendable {
 
     /// Runs `body` on the key's budget, with its present limits.
     func with<T: Sendable>(
-        _ key: String, _ limits: KeyBudget.Limits, now: Double, _ body: (inout sending KeyBudget) -> sending T
+        _ key: String,
+        _ limits: KeyBudget.Limits,
+        now: Double,
+        _ body: (inout sending KeyBudget) -> sending T
     ) -> T {
         budgets.withLock { budgets in
             var budget = budgets[key] ?? KeyBudget(limits: limits, now: now)

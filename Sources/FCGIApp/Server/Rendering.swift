@@ -4,17 +4,27 @@ public import JSON
 internal import OpenAI
 public import Settings
 
-/// What `torchgate render` prints: a chat request as the engine would get it. No engine, no weights.
+/// What `torchgate render` prints.
+///
+/// A chat request as the engine would get it. No engine, no weights.
 public enum Rendering {
     /// Renders a request for a model's id, folder or file.
     /// - Throws: an error whose description says why the request cannot be rendered.
-    public static func render(model: String, request: JSONValue, settings: Settings) throws -> JSONValue {
+    public static func render(model: String, request: JSONValue, settings: Settings) throws
+        -> JSONValue
+    {
         let library = ModelLibrary(settings: settings)
         let entry: CatalogEntry
         if FileManager.default.fileExists(atPath: model) {
             let name = URL(fileURLWithPath: model).lastPathComponent
             let created = Date(timeIntervalSince1970: 0)
-            entry = CatalogEntry(id: name, path: model, created: created, ownedBy: "user", hasWeights: false)
+            entry = CatalogEntry(
+                id: name,
+                path: model,
+                created: created,
+                ownedBy: "user",
+                hasWeights: false
+            )
         } else {
             entry = try readable { () throws(APIError) in try library.entry(named: model) }
         }

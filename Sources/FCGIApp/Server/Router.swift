@@ -1,6 +1,8 @@
 internal import KeyStore
 
-/// What a request asks for: method and path, nothing else. Everything but the public four needs a key.
+/// What a request asks for.
+///
+/// Method and path, nothing else. Everything but the public four needs a key.
 enum Endpoint: Equatable {
     /// POST /v1/chat/completions
     case chatCompletions

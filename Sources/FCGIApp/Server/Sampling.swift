@@ -21,8 +21,10 @@ struct SamplingResolver {
         settings.models.settings[model.id]?.generation ?? GenerationSettings()
     }
 
-    /// The parameters of the draw. The seed is drawn here where the request has none, so that an engine
-    /// that dies can be followed by one that draws the same.
+    /// The parameters of the draw.
+    ///
+    /// The seed is drawn here where the request has none, so that an engine that dies can be
+    /// followed by one that draws the same.
     func sampling() -> SamplingParameters {
         let global = settings.generation
         let defaults = model.defaults

@@ -62,7 +62,9 @@ final class ServedModel: Sendable {
         }
     }
 
-    private static func tokenizer(of configuration: ModelConfiguration) throws(TokenizerError) -> Tokenizer {
+    private static func tokenizer(of configuration: ModelConfiguration) throws(TokenizerError)
+        -> Tokenizer
+    {
         guard let metadata = configuration.ggufMetadata else {
             return try Tokenizer.load(folder: configuration.path)
         }
@@ -72,7 +74,8 @@ final class ServedModel: Sendable {
     /// Changes with the files that the tokeniser, the template and the limits come from.
     static func identity(of entry: CatalogEntry) -> String {
         let names = [
-            "", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json",
+            "", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+            "vocab.json",
             "merges.txt", "chat_template.jinja", "chat_template.json", "special_tokens_map.json",
         ]
         return names.map { name in
@@ -94,7 +97,9 @@ struct SamplingDefaults: Sendable, Equatable {
 
     init(generationConfig: JSONValue?) {
         func number(_ key: String, _ range: ClosedRange<Double>) -> Double? {
-            guard let value = generationConfig?[key]?.double, range.contains(value) else { return nil }
+            guard let value = generationConfig?[key]?.double, range.contains(value) else {
+                return nil
+            }
             return value
         }
         temperature = number("temperature", 0...2)
@@ -124,6 +129,8 @@ extension GGUFVocabulary {
         addBOS = metadata.bool(key("add_bos_token"))
         addEOS = metadata.bool(key("add_eos_token"))
         addSpacePrefix = metadata.bool(key("add_space_prefix"))
-        if case .floats(let values)? = metadata.values[key("scores")] { scores = values.map { Float($0) } }
+        if case .floats(let values)? = metadata.values[key("scores")] {
+            scores = values.map { Float($0) }
+        }
     }
 }

@@ -1,5 +1,7 @@
-/// Everything that an operator can set, decoded once at start (`SettingsLoader`), then handed down by
-/// value. Each field's name in files, unit, default and effect stand in `SettingsTable`, from which
+/// Everything that an operator can set, decoded once at start (`SettingsLoader`), then handed
+/// down by value.
+///
+/// Each field's name in files, unit, default and effect stand in `SettingsTable`, from which
 /// docs/configuration.md is checked.
 public struct Settings: Sendable, Equatable {
     /// Where state lives: keys, pepper (`paths.state_dir`).

@@ -1,8 +1,10 @@
 internal import Foundation
 internal import Yams
 
-/// Reads the sources and lays them over each other: defaults, YAML file, `.env` file, environment, flags.
-/// A name that no row of the table knows is an error: a typing mistake must not become a default.
+/// Reads the sources and lays them over each other.
+///
+/// Defaults, YAML file, `.env` file, environment, flags. A name that no row of the table knows is
+/// an error: a typing mistake must not become a default.
 public struct SettingsLoader: Sendable {
     /// Variables with our prefix that are no settings.
     static let otherVariables: Set<String> = ["TORCHGATE_FIXED_TIME", "TORCHGATE_NO_TORCH"]

@@ -1,5 +1,7 @@
-/// One row for each setting: its name in files (`TORCHGATE_…` in the environment), what it does, its
-/// unit, and how it is read. The loader, the documentation and `torchgate settings` all come from here.
+/// One row for each setting.
+///
+/// Its name in files (`TORCHGATE_…` in the environment), what it does, its unit, and how it is
+/// read. The loader, the documentation and `torchgate settings` all come from here.
 public struct SettingsField: Sendable {
     /// The name in files, with dots: `engine.idle_timeout`.
     public let key: String

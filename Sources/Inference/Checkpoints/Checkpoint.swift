@@ -5,7 +5,9 @@ public import JSON
 ///
 /// Reading costs the headers only; weights are touched by those who copy them.
 public final class Checkpoint: Sendable {
-    /// What is known without the weights. For GGUF, `tie_word_embeddings` is filled in here.
+    /// What is known without the weights.
+    ///
+    /// For GGUF, `tie_word_embeddings` is filled in here.
     public let configuration: ModelConfiguration
     /// `config.json`, or the same made from GGUF metadata.
     public let config: JSONValue
@@ -71,7 +73,11 @@ public final class Checkpoint: Sendable {
         var byName: [String: TensorEntry] = [:]
         for entry in entries {
             guard byName.updateValue(entry, forKey: entry.name) == nil else {
-                throw CheckpointError(.corrupt, file: entry.file, "tensor '\(entry.name)' comes twice")
+                throw CheckpointError(
+                    .corrupt,
+                    file: entry.file,
+                    "tensor '\(entry.name)' comes twice"
+                )
             }
         }
         tensors = byName
@@ -89,14 +95,21 @@ public final class Checkpoint: Sendable {
             throw CheckpointError(.missing, file: single, "is not in the model's folder")
         }
         let file = try MappedFile("\(folder)/\(index)")
-        guard let json = try? JSONValue.parse(file.bytes), let map = json["weight_map"]?.object else {
+        guard let json = try? JSONValue.parse(file.bytes), let map = json["weight_map"]?.object
+        else {
             throw CheckpointError(.corrupt, file: index, "has no weight_map")
         }
         var names: Set<String> = []
         for value in map.values {
             guard let name = value.string, !name.contains("/"), name.hasSuffix(".safetensors"),
                 !name.hasPrefix(".")
-            else { throw CheckpointError(.corrupt, file: index, "names something else than a file beside it") }
+            else {
+                throw CheckpointError(
+                    .corrupt,
+                    file: index,
+                    "names something else than a file beside it"
+                )
+            }
             names.insert(name)
         }
         return names.sorted()

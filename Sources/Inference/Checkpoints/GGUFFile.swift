@@ -20,7 +20,8 @@ struct GGUFFile {
     /// Whether the bytes begin like a GGUF file.
     static func isOne(_ file: MappedFile) -> Bool { file.bytes.starts(with: magic) }
 
-    /// - Parameter withTensors: false reads the metadata only, so that a file cut short behind it serves.
+    /// `withTensors`: false reads the metadata only, so that a file cut short behind it serves.
+    /// - Throws: `CheckpointError`.
     init(_ file: MappedFile, withTensors: Bool = true) throws(CheckpointError) {
         var cursor = Cursor(file)
         guard Self.isOne(file) else { throw cursor.fail("is no GGUF file") }
@@ -44,7 +45,11 @@ struct GGUFFile {
             rows = []
             return
         }
-        rows = try Self.table(&cursor, count: tensorCount, alignment: metadata.int("general.alignment") ?? 32)
+        rows = try Self.table(
+            &cursor,
+            count: tensorCount,
+            alignment: metadata.int("general.alignment") ?? 32
+        )
     }
 
     private static func table(_ cursor: inout Cursor, count: Int, alignment: Int)
@@ -74,7 +79,8 @@ struct GGUFFile {
                     "tensor '\(name)' has the GGUF type \(type)"
                 )
             }
-            guard let offset = Int(exactly: try cursor.number(UInt64.self)), offset % alignment == 0 else {
+            guard let offset = Int(exactly: try cursor.number(UInt64.self)), offset % alignment == 0
+            else {
                 throw cursor.fail("tensor '\(name)' has an impossible offset")
             }
             heads.append((name, format, shape, offset))
@@ -115,7 +121,9 @@ struct GGUFFile {
             return slice
         }
 
-        mutating func number<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type) throws(CheckpointError) -> T {
+        mutating func number<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type)
+            throws(CheckpointError) -> T
+        {
             T(littleEndian: try bytes(MemoryLayout<T>.size).loadUnaligned(as: T.self))
         }
 
@@ -170,7 +178,9 @@ struct GGUFFile {
 
         private mutating func array(_ key: String) throws(CheckpointError) -> GGUFValue {
             let type = try number(UInt32.self)
-            let sizes: [UInt32: Int] = [0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 8: 8, 10: 8, 11: 8, 12: 8]
+            let sizes: [UInt32: Int] = [
+                0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 8: 8, 10: 8, 11: 8, 12: 8,
+            ]
             guard let size = sizes[type] else {
                 throw fail("key '\(key)' is an array of the unknown type \(type)")
             }

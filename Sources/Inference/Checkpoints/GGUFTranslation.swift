@@ -56,7 +56,8 @@ enum GGUFTranslation {
     static func name(_ name: String) -> String {
         if let known = outer[name] { return known }
         let parts = name.split(separator: ".")
-        guard parts.count == 4, parts[0] == "blk", Int(parts[1]) != nil, let known = inner[String(parts[2])]
+        guard parts.count == 4, parts[0] == "blk", Int(parts[1]) != nil,
+            let known = inner[String(parts[2])]
         else { return name }
         return "model.layers.\(parts[1]).\(known).\(parts[3])"
     }
@@ -66,7 +67,8 @@ enum GGUFTranslation {
         guard metadata.architecture == "llama" else { return nil }
         if name.contains(".attn_q.") { return metadata.int("llama.attention.head_count") }
         if name.contains(".attn_k.") {
-            return metadata.int("llama.attention.head_count_kv") ?? metadata.int("llama.attention.head_count")
+            return metadata.int("llama.attention.head_count_kv")
+                ?? metadata.int("llama.attention.head_count")
         }
         return nil
     }

@@ -23,9 +23,13 @@ public struct CatalogEntry: Sendable, Equatable {
     }
 }
 
-/// Finds models in folders and in the Hugging Face cache. Looks at names only, opens nothing.
+/// Finds models in folders and in the Hugging Face cache.
+///
+/// Looks at names only, opens nothing.
 public enum ModelCatalog {
-    /// All models, by id. Of equal ids the first counts: folders in their order, then the cache.
+    /// All models, by id.
+    ///
+    /// Of equal ids the first counts: folders in their order, then the cache.
     public static func scan(directories: [String], huggingFaceHome: String?) -> [CatalogEntry] {
         var found: [CatalogEntry] = []
         for directory in directories {
@@ -73,7 +77,9 @@ public enum ModelCatalog {
         let ggufs = files.filter { $0.hasSuffix(".gguf") }
         let hasConfig = files.contains("config.json")
         guard hasConfig || ggufs.count == 1 else { return nil }
-        let weights = files.contains { $0 == "model.safetensors" || $0 == "model.safetensors.index.json" }
+        let weights = files.contains {
+            $0 == "model.safetensors" || $0 == "model.safetensors.index.json"
+        }
         let newest = (hasConfig ? ["config.json"] : ggufs).map { changed("\(path)/\($0)") }.max()
         return CatalogEntry(
             id: id,
@@ -95,17 +101,27 @@ public enum ModelCatalog {
         var found: [CatalogEntry] = []
         for name in names(in: hub) where name.hasPrefix("models--") {
             let parts = name.dropFirst("models--".count).components(separatedBy: "--")
-            guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty && isPlain($0) }) else { continue }
+            guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty && isPlain($0) }) else {
+                continue
+            }
             let folder = "\(hub)/\(name)"
-            let reference = (try? String(contentsOfFile: "\(folder)/refs/main", encoding: .utf8)) ?? ""
+            let reference =
+                (try? String(contentsOfFile: "\(folder)/refs/main", encoding: .utf8)) ?? ""
             let wanted = reference.trimmingCharacters(in: .whitespacesAndNewlines)
             let snapshots = names(in: "\(folder)/snapshots").filter(isPlain)
             let snapshot =
                 snapshots.contains(wanted)
-                ? wanted : snapshots.max { changed("\(folder)/snapshots/\($0)") < changed("\(folder)/snapshots/\($1)") }
+                ? wanted
+                : snapshots.max {
+                    changed("\(folder)/snapshots/\($0)") < changed("\(folder)/snapshots/\($1)")
+                }
             guard let snapshot else { continue }
             let path = "\(folder)/snapshots/\(snapshot)"
-            if let entry = entry(id: parts.joined(separator: "/"), path: path, ownedBy: "huggingface") {
+            if let entry = entry(
+                id: parts.joined(separator: "/"),
+                path: path,
+                ownedBy: "huggingface"
+            ) {
                 found.append(entry)
             }
         }

@@ -28,12 +28,18 @@ public struct ModelConfiguration: Sendable {
     /// Ids that end a text: config's and generation config's together.
     public var eosTokenIDs: [Int] {
         var ids: [Int] = []
-        var sources = [config["eos_token_id"], config["text_config"]?["eos_token_id"], generationConfig?["eos_token_id"]]
+        var sources = [
+            config["eos_token_id"], config["text_config"]?["eos_token_id"],
+            generationConfig?["eos_token_id"],
+        ]
         if let metadata = ggufMetadata {
-            sources += ["eos", "eot"].map { metadata.int("tokenizer.ggml.\($0)_token_id").map(JSONValue.int) }
+            sources += ["eos", "eot"].map {
+                metadata.int("tokenizer.ggml.\($0)_token_id").map(JSONValue.int)
+            }
         }
         for source in sources {
-            for id in (source?.array ?? source.map { [$0] } ?? []).compactMap(\.int) where !ids.contains(id) {
+            for id in (source?.array ?? source.map { [$0] } ?? []).compactMap(\.int)
+            where !ids.contains(id) {
                 ids.append(id)
             }
         }
@@ -79,13 +85,19 @@ public struct ModelConfiguration: Sendable {
         }
         let files = names.filter { $0.hasSuffix(".gguf") }
         guard files.count < 2 else {
-            throw CheckpointError(.unsupported, file: name, "holds \(files.count) GGUF files, expected one")
+            throw CheckpointError(
+                .unsupported,
+                file: name,
+                "holds \(files.count) GGUF files, expected one"
+            )
         }
         return files.first.map { "\(path)/\($0)" }
     }
 
     /// A JSON file of a folder and its identity; nil where there is none.
-    private static func json(_ name: String, in folder: String) throws(CheckpointError) -> (JSONValue?, String) {
+    private static func json(_ name: String, in folder: String) throws(CheckpointError) -> (
+        JSONValue?, String
+    ) {
         guard FileManager.default.fileExists(atPath: "\(folder)/\(name)") else { return (nil, "-") }
         let file = try MappedFile("\(folder)/\(name)")
         guard file.bytes.count <= 16 << 20 else {
@@ -95,7 +107,9 @@ public struct ModelConfiguration: Sendable {
         do throws(JSONError) { value = try JSONValue.parse(file.bytes) } catch {
             throw CheckpointError(.corrupt, file: name, "is not JSON: \(error)")
         }
-        guard value.object != nil else { throw CheckpointError(.corrupt, file: name, "is no object") }
+        guard value.object != nil else {
+            throw CheckpointError(.corrupt, file: name, "is no object")
+        }
         return (value, file.identity)
     }
 }

@@ -11,7 +11,8 @@ enum Safetensors {
         }
         guard file.bytes.count >= 8 else { throw fail("is shorter than a header") }
         let length = UInt64(littleEndian: file.bytes.loadUnaligned(as: UInt64.self))
-        guard length <= UInt64(headerLimit), let header = file.slice(at: 8, count: Int(length)) else {
+        guard length <= UInt64(headerLimit), let header = file.slice(at: 8, count: Int(length))
+        else {
             throw fail("header of \(length) bytes in a file of \(file.bytes.count)")
         }
         let json: JSONValue
@@ -23,9 +24,15 @@ enum Safetensors {
         var entries: [TensorEntry] = []
         var ranges: [(Int, Int)] = []
         for (name, value) in members.members where name != "__metadata__" {
-            guard let word = value["dtype"]?.string else { throw fail("tensor '\(name)' has no dtype") }
+            guard let word = value["dtype"]?.string else {
+                throw fail("tensor '\(name)' has no dtype")
+            }
             guard let format = TensorFormat(rawValue: word), format.blockValues == 1 else {
-                throw CheckpointError(.unsupported, file: file.name, "tensor '\(name)' has the dtype \(word)")
+                throw CheckpointError(
+                    .unsupported,
+                    file: file.name,
+                    "tensor '\(name)' has the dtype \(word)"
+                )
             }
             guard let sides = value["shape"]?.array?.map(\.int), sides.count <= 8,
                 !sides.contains(where: { $0 == nil })
@@ -55,7 +62,9 @@ enum Safetensors {
         // The format allows neither overlaps nor holes.
         var next = 0
         for (start, end) in ranges.sorted(by: { $0 < $1 }) {
-            guard start == next else { throw fail("tensors overlap or leave a hole at byte \(next)") }
+            guard start == next else {
+                throw fail("tensors overlap or leave a hole at byte \(next)")
+            }
             next = end
         }
         guard next == data else { throw fail("\(data - next) bytes behind the last tensor") }

@@ -26,7 +26,8 @@ public struct SafetensorsWriter {
         var offset = 0
         for tensor in tensors {
             header[tensor.name] = [
-                "dtype": .string(tensor.format.rawValue), "shape": .array(tensor.shape.map(JSONValue.int)),
+                "dtype": .string(tensor.format.rawValue),
+                "shape": .array(tensor.shape.map(JSONValue.int)),
                 "data_offsets": [.int(offset), .int(offset + tensor.bytes.count)],
             ]
             offset += tensor.bytes.count

@@ -18,13 +18,25 @@ public enum LogitsTool {
         output: String
     ) throws {
         guard let type = ModelRegistry.computeType(dtype) else {
-            throw ModelError.config(key: "dtype", found: dtype, expected: "float32, bfloat16 or auto")
+            throw ModelError.config(
+                key: "dtype",
+                found: dtype,
+                expected: "float32, bfloat16 or auto"
+            )
         }
         Torch.start(threads: Memory.processors)
         let checkpoint = try Checkpoint(opening: path)
-        let model = try ModelRegistry.load(checkpoint, dtype: type, device: device == "auto" ? "cpu" : device)
+        let model = try ModelRegistry.load(
+            checkpoint,
+            dtype: type,
+            device: device == "auto" ? "cpu" : device
+        )
         guard !ids.isEmpty, ids.allSatisfy({ $0 >= 0 && Int($0) < model.vocabularySize }) else {
-            throw ModelError.config(key: "ids", found: "\(ids.count) ids", expected: "ids below \(model.vocabularySize)")
+            throw ModelError.config(
+                key: "ids",
+                found: "\(ids.count) ids",
+                expected: "ids below \(model.vocabularySize)"
+            )
         }
         guard greedy >= 0, ids.count + greedy <= model.contextLength else {
             throw ModelError.config(
@@ -47,7 +59,12 @@ public enum LogitsTool {
         writer.add("logits", .float32, shape: [ids.count, model.vocabularySize], logits)
         writer.add("input_ids", .int64, shape: [ids.count], ids.map(Int64.init))
         if greedy > 0 {
-            let tokens = try continuation(model, state, Array(logits.suffix(model.vocabularySize)), greedy)
+            let tokens = try continuation(
+                model,
+                state,
+                Array(logits.suffix(model.vocabularySize)),
+                greedy
+            )
             writer.add("greedy_tokens", .int64, shape: [tokens.count], tokens.map(Int64.init))
         }
         try writer.data().write(to: URL(fileURLWithPath: output))
@@ -67,7 +84,11 @@ public enum LogitsTool {
             guard tokens.count < count else { return tokens }
             row = try Torch.checked {
                 model(
-                    Step(tokens: [tokens[tokens.count - 1]], runs: [.init(state: state, count: 1)], outputRows: [0])
+                    Step(
+                        tokens: [tokens[tokens.count - 1]],
+                        runs: [.init(state: state, count: 1)],
+                        outputRows: [0]
+                    )
                 ).floats
             }
         }

@@ -23,9 +23,15 @@ struct ModelLoader {
         Torch.start(threads: request.threads ?? Memory.processors)
         let checkpoint = try Checkpoint(opening: request.path)
         guard let dtype = ModelRegistry.computeType(request.dtype) else {
-            throw ModelError.config(key: "dtype", found: request.dtype, expected: "auto, float32, bfloat16 or float16")
+            throw ModelError.config(
+                key: "dtype",
+                found: request.dtype,
+                expected: "auto, float32, bfloat16 or float16"
+            )
         }
-        if request.dtype == "float16" { log("float16 is slow on this CPU: computing in \(dtype.rawValue)") }
+        if request.dtype == "float16" {
+            log("float16 is slow on this CPU: computing in \(dtype.rawValue)")
+        }
         var lastTold = 0
         let model = try ModelRegistry.load(checkpoint, dtype: dtype) { [endpoint] done, total in
             endpoint.noteProgress()
@@ -47,8 +53,16 @@ struct ModelLoader {
             residentBytes: Memory.residentBytes,
             loadSeconds: Double(Memory.now() - began) / 1e9
         )
-        log("loaded \(request.modelID) as \(dtype.rawValue): \(limits.slots) slots, \(limits.kvTokens) tokens")
-        return ServedEngine(model: model, limits: limits, description: description, endpoint: endpoint, log: log)
+        log(
+            "loaded \(request.modelID) as \(dtype.rawValue): \(limits.slots) slots, \(limits.kvTokens) tokens"
+        )
+        return ServedEngine(
+            model: model,
+            limits: limits,
+            description: description,
+            endpoint: endpoint,
+            log: log
+        )
     }
 
     /// The smaller of slots × length and half of what memory is left, unless the front says a number.
@@ -72,11 +86,19 @@ struct ModelLoader {
         let ids: [Int32] = (0..<7).map { $0 % Int32(clamping: max(1, model.vocabularySize)) }
         let alone = try Torch.checked {
             let state = model.makeState(capacity: 16)
-            return model(Step(tokens: ids, runs: [.init(state: state, count: ids.count)], outputRows: [6])).floats
+            return model(
+                Step(tokens: ids, runs: [.init(state: state, count: ids.count)], outputRows: [6])
+            ).floats
         }
         let together = try Torch.checked { () -> [Float] in
             let (first, second) = (model.makeState(capacity: 16), model.makeState(capacity: 16))
-            _ = model(Step(tokens: Array(ids[..<4]), runs: [.init(state: first, count: 4)], outputRows: []))
+            _ = model(
+                Step(
+                    tokens: Array(ids[..<4]),
+                    runs: [.init(state: first, count: 4)],
+                    outputRows: []
+                )
+            )
             return model(
                 Step(
                     tokens: [1, 2] + ids[4...],
@@ -104,7 +126,9 @@ struct ModelLoader {
                 }
             return LoadFailure(cause: cause, detail: "\(error)")
         case let error as WeightError:
-            if case .format = error.reason { return LoadFailure(cause: .unsupported, detail: "\(error)") }
+            if case .format = error.reason {
+                return LoadFailure(cause: .unsupported, detail: "\(error)")
+            }
             return LoadFailure(cause: .corrupt, detail: "\(error)")
         case let error as ModelError:
             if case .device = error { return LoadFailure(cause: .device, detail: "\(error)") }

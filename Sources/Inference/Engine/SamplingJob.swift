@@ -19,10 +19,14 @@ struct SamplingJob {
         ignoresStop = request.stop.ignoreEOS
         bias = request.sampling.logitBias
         let needsHistory =
-            sampling.presencePenalty != 0 || sampling.frequencyPenalty != 0 || sampling.repetitionPenalty != 1
+            sampling.presencePenalty != 0 || sampling.frequencyPenalty != 0
+            || sampling.repetitionPenalty != 1
         guard needsHistory else { return }
         for choice in request.choices {
-            histories[choice.index] = TokenHistory(prompt: request.prompt, generated: choice.generated)
+            histories[choice.index] = TokenHistory(
+                prompt: request.prompt,
+                generated: choice.generated
+            )
         }
     }
 

@@ -48,7 +48,10 @@ final class ServedEngine {
     func admit(_ id: GenerationID, _ request: GenerationRequest) -> GenerationFailure? {
         let tokens = [request.prompt] + request.choices.map(\.generated)
         guard tokens.joined().allSatisfy({ $0 >= 0 && Int($0) < model.vocabularySize }) else {
-            return GenerationFailure(code: "invalid_prompt", message: "A token id is outside the vocabulary.")
+            return GenerationFailure(
+                code: "invalid_prompt",
+                message: "A token id is outside the vocabulary."
+            )
         }
         let wanted = SchedulerRequest(
             id: id,
@@ -67,7 +70,10 @@ final class ServedEngine {
                 message: "The model's context holds \(limit) tokens here; the prompt has \(length)."
             )
         case .empty?, .duplicate?:
-            return GenerationFailure(code: "invalid_prompt", message: "The prompt cannot be computed.")
+            return GenerationFailure(
+                code: "invalid_prompt",
+                message: "The prompt cannot be computed."
+            )
         }
     }
 
@@ -97,7 +103,9 @@ final class ServedEngine {
         }
     }
 
-    private func commit(_ sampled: [SequenceKey: Result<Sampled, SamplerError>], of plan: Plan) -> [EngineMessage] {
+    private func commit(_ sampled: [SequenceKey: Result<Sampled, SamplerError>], of plan: Plan)
+        -> [EngineMessage]
+    {
         var messages: [EngineMessage] = []
         var tokens: [SequenceKey: [Int32]] = [:]
         for (key, result) in sampled {
@@ -128,8 +136,12 @@ final class ServedEngine {
             )
         }
         if !commit.released.isEmpty { forgetFinished() }
-        if events.isEmpty { endpoint.noteProgress() } else {
-            messages.append(.step(EngineStep(number: steps, monotonicNs: Memory.now(), tokens: events)))
+        if events.isEmpty {
+            endpoint.noteProgress()
+        } else {
+            messages.append(
+                .step(EngineStep(number: steps, monotonicNs: Memory.now(), tokens: events))
+            )
         }
         return messages
     }

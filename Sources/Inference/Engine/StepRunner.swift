@@ -3,7 +3,9 @@ internal import NN
 internal import Scheduling
 internal import Torch
 
-/// Turns a plan into one forward pass and draws the new tokens. Call inside `Torch.checked`.
+/// Turns a plan into one forward pass and draws the new tokens.
+///
+/// Call inside `Torch.checked`.
 struct StepRunner {
     private let model: any CausalLanguageModel
     private let capacity: Int
@@ -28,7 +30,9 @@ struct StepRunner {
     func release(_ slots: [Int]) { for slot in slots { states[slot]?.release() } }
 
     /// Drops the states that hold nothing.
-    mutating func trim() { for slot in states.indices where states[slot]?.length == 0 { states[slot] = nil } }
+    mutating func trim() {
+        for slot in states.indices where states[slot]?.length == 0 { states[slot] = nil }
+    }
 
     mutating func run(_ plan: Plan, _ jobs: [GenerationID: SamplingJob], _ scheduler: Scheduler)
         -> [SequenceKey: Result<Sampled, SamplerError>]
@@ -56,7 +60,8 @@ struct StepRunner {
         let logits = model(Step(tokens: tokens, runs: runs, outputRows: rows))
         guard !wanted.isEmpty else { return [:] }
         let samples = wanted.map { key in
-            jobs[key.request]?.row(choice: key.choice, position: scheduler.generatedCount(of: key)) ?? SamplerRow()
+            jobs[key.request]?.row(choice: key.choice, position: scheduler.generatedCount(of: key))
+                ?? SamplerRow()
         }
         let results = sampler.sample(logits: logits, rows: samples)
         return Dictionary(uniqueKeysWithValues: zip(wanted, results))

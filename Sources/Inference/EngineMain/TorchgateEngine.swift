@@ -37,7 +37,9 @@ struct TorchgateEngine: ParsableCommand {
             _ = tg_set_thread_name("engine")
             signal(SIGPIPE, SIG_IGN)
             let endpoint: EngineEndpoint
-            do { endpoint = try EngineEndpoint(listener: listener, build: EngineBuild.version) } catch {
+            do {
+                endpoint = try EngineEndpoint(listener: listener, build: EngineBuild.version)
+            } catch {
                 throw ValidationError("\(error)")
             }
             EngineLoop(endpoint: endpoint, log: Self.log).run()

@@ -54,18 +54,25 @@ public struct Scheduler: Sendable {
     /// The requests that are here.
     public var requests: Set<UInt64> { Set(sequences.keys.map(\.request)) }
 
-    /// Takes a request in. Nil, or why it can never be computed.
+    /// Takes a request in.
+    ///
+    /// Nil, or why it can never be computed.
     public mutating func admit(_ request: SchedulerRequest) -> Refusal? {
         guard !request.prompt.isEmpty else { return .empty }
         for choice in request.choices {
             let length = request.prompt.count + choice.generated.count
-            guard length < limits.reach || (length == limits.reach && !choice.generated.isEmpty) else {
+            guard length < limits.reach || (length == limits.reach && !choice.generated.isEmpty)
+            else {
                 return .tooLong(length: length, limit: limits.reach)
             }
-            guard sequences[SequenceKey(request: request.id, choice: choice.index)] == nil else { return .duplicate }
+            guard sequences[SequenceKey(request: request.id, choice: choice.index)] == nil else {
+                return .duplicate
+            }
         }
         arrivals += 1
-        let leader = request.choices.first.map { SequenceKey(request: request.id, choice: $0.index) }
+        let leader = request.choices.first.map {
+            SequenceKey(request: request.id, choice: $0.index)
+        }
         for choice in request.choices {
             let key = SequenceKey(request: request.id, choice: choice.index)
             sequences[key] = Sequence(
@@ -78,17 +85,23 @@ public struct Scheduler: Sendable {
         return nil
     }
 
-    /// Forgets a choice, or all of a request. Returns the slots that became free.
+    /// Forgets a choice, or all of a request.
+    ///
+    /// Returns the slots that became free.
     public mutating func cancel(_ request: UInt64, choice: Int? = nil) -> [Int] {
         sequences.keys.filter { $0.request == request && (choice == nil || $0.choice == choice) }
             .compactMap { remove($0) }
     }
 
-    /// Forgets everything. Returns the slots that became free.
+    /// Forgets everything.
+    ///
+    /// Returns the slots that became free.
     public mutating func removeAll() -> [Int] { sequences.keys.compactMap { remove($0) } }
 
     private mutating func remove(_ key: SequenceKey) -> Int? {
-        guard let sequence = sequences.removeValue(forKey: key), let slot = sequence.slot else { return nil }
+        guard let sequence = sequences.removeValue(forKey: key), let slot = sequence.slot else {
+            return nil
+        }
         freeSlots.append(slot)
         return slot
     }
@@ -114,10 +127,14 @@ public struct Scheduler: Sendable {
             add(key, count: 1, to: &plan)
         }
         for key in ordered where budget > 0 {
-            guard let sequence = sequences[key], !plan.contains(key), !sequence.isDecoding else { continue }
+            guard let sequence = sequences[key], !plan.contains(key), !sequence.isDecoding else {
+                continue
+            }
             if sequence.slot == nil {
                 // A newcomer enters only where all of its tokens fit, so that it is not thrown out again.
-                guard !freeSlots.isEmpty, used + sequence.tokens.count <= limits.kvTokens else { break }
+                guard !freeSlots.isEmpty, used + sequence.tokens.count <= limits.kvTokens else {
+                    break
+                }
                 guard seat(key, &used, &plan) else { continue }
             }
             guard let seated = sequences[key] else { continue }
@@ -132,7 +149,9 @@ public struct Scheduler: Sendable {
     }
 
     /// Older requests first, then lower choices.
-    private func rank(_ key: SequenceKey) -> (UInt64, Int) { (sequences[key]?.order ?? .max, key.choice) }
+    private func rank(_ key: SequenceKey) -> (UInt64, Int) {
+        (sequences[key]?.order ?? .max, key.choice)
+    }
 
     private func isDecoding(_ key: SequenceKey) -> Bool {
         guard let sequence = sequences[key] else { return false }
@@ -141,7 +160,9 @@ public struct Scheduler: Sendable {
 
     /// The youngest sequence with a slot that is younger than `key`.
     private func youngestHolder(after key: SequenceKey) -> SequenceKey? {
-        sequences.keys.filter { sequences[$0]?.slot != nil && rank($0) > rank(key) }.max { rank($0) < rank($1) }
+        sequences.keys.filter { sequences[$0]?.slot != nil && rank($0) > rank(key) }.max {
+            rank($0) < rank($1)
+        }
     }
 
     /// Takes a sequence's slot away; returns the tokens that it held.
@@ -159,7 +180,9 @@ public struct Scheduler: Sendable {
         return tokens + planned
     }
 
-    /// Gives a sequence a slot. False where it has to wait for the choice whose prompt it shares.
+    /// Gives a sequence a slot.
+    ///
+    /// False where it has to wait for the choice whose prompt it shares.
     private mutating func seat(_ key: SequenceKey, _ used: inout Int, _ plan: inout Plan) -> Bool {
         guard var sequence = sequences[key] else { return false }
         var copied = 0
@@ -199,8 +222,8 @@ public struct Scheduler: Sendable {
     // MARK: Committing
 
     /// Takes over what the step computed.
-    /// - Parameter sampled: the new tokens of each sequence that sampled, none or several.
-    /// - Returns: what became of each token, and the slots that became free.
+    /// `sampled`: the new tokens of each sequence that sampled, none or several.
+    /// Returns what became of each token, and the slots that became free.
     public mutating func commit(_ sampled: [SequenceKey: [Int32]], of plan: Plan) -> Commit {
         var result = Commit()
         for work in plan.work {

@@ -40,7 +40,13 @@ public struct SchedulerRequest: Sendable, Equatable {
     public var stopTokens: Set<Int32>
 
     /// Describes a request.
-    public init(id: UInt64, prompt: [Int32], choices: [Choice], maxTokens: Int, stopTokens: Set<Int32>) {
+    public init(
+        id: UInt64,
+        prompt: [Int32],
+        choices: [Choice],
+        maxTokens: Int,
+        stopTokens: Set<Int32>
+    ) {
         self.id = id
         self.prompt = prompt
         self.choices = choices

@@ -53,7 +53,9 @@ public struct RenderedPrompt: Sendable, Equatable {
     public let segments: [PromptSegment]
 }
 
-/// A chat template, read once and rendered often. Safe from any thread.
+/// A chat template, read once and rendered often.
+///
+/// Safe from any thread.
 public final class ChatTemplate: @unchecked Sendable {
     // Sendable: the tree is never changed, and its literals hold no reference that is.
 
@@ -64,7 +66,9 @@ public final class ChatTemplate: @unchecked Sendable {
     /// Reads the source.
     /// - Throws: `TemplateError` of kind syntax or limit.
     public init(source: String) throws(TemplateError) {
-        guard source.utf8.count <= 1 << 20 else { throw TemplateError(.limit, "the template is larger than 1 MiB") }
+        guard source.utf8.count <= 1 << 20 else {
+            throw TemplateError(.limit, "the template is larger than 1 MiB")
+        }
         body = try DeepStack.run { () throws(TemplateError) in
             var parser = try Parser(source)
             return try parser.template()
@@ -77,11 +81,13 @@ public final class ChatTemplate: @unchecked Sendable {
         body.contains { statement in
             switch statement {
             case .loop(let loop):
-                isContent(loop.items) || iteratesContent(loop.body) || iteratesContent(loop.otherwise)
+                isContent(loop.items) || iteratesContent(loop.body)
+                    || iteratesContent(loop.otherwise)
             case .branch(let branches, _): branches.contains { iteratesContent($0.1) }
             case .setBlock(_, let body, _, _), .filter(_, let body, _), .with(_, let body, _):
                 iteratesContent(body)
-            case .macro(let definition), .call(let definition, _, _): iteratesContent(definition.body)
+            case .macro(let definition), .call(let definition, _, _):
+                iteratesContent(definition.body)
             default: false
             }
         }
@@ -101,10 +107,9 @@ public final class ChatTemplate: @unchecked Sendable {
     }
 
     /// Renders with these variables.
-    /// - Parameters:
-    ///   - trusted: variables whose text is the model's makers'.
-    ///   - client: variables whose text is the client's.
-    ///   - clock: what `strftime_now` tells, in seconds since 1970.
+    /// `trusted`: variables whose text is the model's makers'.
+    /// `client`: variables whose text is the client's.
+    /// `clock`: what `strftime_now` tells, in seconds since 1970.
     /// - Throws: `TemplateError`.
     public func render(
         trusted: JSONObject,
@@ -116,7 +121,12 @@ public final class ChatTemplate: @unchecked Sendable {
         return RenderedPrompt(text: text.string, segments: text.segments)
     }
 
-    func renderedText(trusted: JSONObject, client: JSONObject, clock: Double, limits: TemplateLimits)
+    func renderedText(
+        trusted: JSONObject,
+        client: JSONObject,
+        clock: Double,
+        limits: TemplateLimits
+    )
         throws(TemplateError) -> TaintedText
     {
         try DeepStack.run { () throws(TemplateError) in

@@ -40,7 +40,8 @@ public final class ChatTemplates: Sendable {
         "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
     ]
     private static let fixedNames: Set<String> = [
-        "messages", "tools", "add_generation_prompt", "raise_exception", "strftime_now", "range", "namespace",
+        "messages", "tools", "add_generation_prompt", "raise_exception", "strftime_now", "range",
+        "namespace",
     ]
 
     private let standard: ChatTemplate
@@ -53,9 +54,13 @@ public final class ChatTemplates: Sendable {
     public var iteratesContent: Bool { standard.iteratesContent }
 
     /// A template by its source, or the fallback.
-    /// - Parameter hasToken: whether a word is one token of the vocabulary.
+    /// `hasToken`: whether a word is one token of the vocabulary.
     /// - Throws: `TemplateError`.
-    public convenience init(source: String?, specialTokens: [String: String], hasToken: (String) -> Bool)
+    public convenience init(
+        source: String?,
+        specialTokens: [String: String],
+        hasToken: (String) -> Bool
+    )
         throws(TemplateError)
     {
         let named = source.map { ["default": $0] } ?? [:]
@@ -76,42 +81,59 @@ public final class ChatTemplates: Sendable {
         try self.init(Self.sources(folder, config), specials, hasToken)
     }
 
-    private init(_ sources: [String: String], _ specialTokens: [String: String], _ hasToken: (String) -> Bool)
+    private init(
+        _ sources: [String: String],
+        _ specialTokens: [String: String],
+        _ hasToken: (String) -> Bool
+    )
         throws(TemplateError)
     {
         isFallback = sources.isEmpty
         if let source = sources["default"] ?? sources.first?.value {
             standard = try ChatTemplate(source: source)
-            forTools = try sources["tool_use"].map { (source) throws(TemplateError) in try ChatTemplate(source: source) }
+            forTools = try sources["tool_use"].map { (source) throws(TemplateError) in
+                try ChatTemplate(source: source)
+            }
         } else {
             let isChatML = hasToken("<|im_start|>") && hasToken("<|im_end|>")
             standard = try ChatTemplate(source: isChatML ? Self.chatML : Self.plainLines)
             forTools = nil
         }
-        specials = JSONObject(specialTokens.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })
+        specials = JSONObject(
+            specialTokens.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }
+        )
     }
 
     private static func sources(_ folder: String, _ config: JSONValue?) -> [String: String] {
         var found: [String: String] = [:]
-        if let text = try? String(contentsOfFile: "\(folder)/chat_template.jinja", encoding: .utf8) {
+        if let text = try? String(contentsOfFile: "\(folder)/chat_template.jinja", encoding: .utf8)
+        {
             found["default"] = text
             let more = "\(folder)/additional_chat_templates"
             for name in (try? FileManager.default.contentsOfDirectory(atPath: more)) ?? []
             where name.hasSuffix(".jinja") {
-                found[String(name.dropLast(6))] = try? String(contentsOfFile: "\(more)/\(name)", encoding: .utf8)
+                found[String(name.dropLast(6))] = try? String(
+                    contentsOfFile: "\(more)/\(name)",
+                    encoding: .utf8
+                )
             }
             return found
         }
-        let value = json("\(folder)/chat_template.json")?["chat_template"] ?? config?["chat_template"]
+        let value =
+            json("\(folder)/chat_template.json")?["chat_template"] ?? config?["chat_template"]
         if let text = value?.string { return ["default": text] }
         for entry in value?.array ?? [] {
-            if let name = entry["name"]?.string, let text = entry["template"]?.string { found[name] = text }
+            if let name = entry["name"]?.string, let text = entry["template"]?.string {
+                found[name] = text
+            }
         }
         return found
     }
 
     private static func json(_ path: String) -> JSONValue? {
-        guard let data = FileManager.default.contents(atPath: path), data.count < 64 << 20 else { return nil }
+        guard let data = FileManager.default.contents(atPath: path), data.count < 64 << 20 else {
+            return nil
+        }
         return try? JSONValue.parse(data)
     }
 
@@ -125,12 +147,18 @@ public final class ChatTemplates: Sendable {
         if client["documents"] == nil { client["documents"] = .null }
         client["tools"] = request.tools.isEmpty ? .null : .array(request.tools)
         var trusted = specials
-        trusted["add_generation_prompt"] = .bool(request.addGenerationPrompt && !request.continueFinalMessage)
+        trusted["add_generation_prompt"] = .bool(
+            request.addGenerationPrompt && !request.continueFinalMessage
+        )
         var messages = request.messages
         let final = request.continueFinalMessage ? try Self.mark(&messages) : nil
         client["messages"] = .array(messages)
         var text = try template.renderedText(
-            trusted: trusted, client: client, clock: request.clock, limits: request.limits)
+            trusted: trusted,
+            client: client,
+            clock: request.clock,
+            limits: request.limits
+        )
         if let final { text = try Self.cut(text, final) }
         return RenderedPrompt(text: text.string, segments: text.segments)
     }
@@ -144,7 +172,8 @@ public final class ChatTemplates: Sendable {
         if let text = content.string {
             final = text
             last["content"] = .string(text + mark)
-        } else if var parts = content.array, let place = parts.lastIndex(where: { $0["text"]?.string != nil }),
+        } else if var parts = content.array,
+            let place = parts.lastIndex(where: { $0["text"]?.string != nil }),
             var part = parts[place].object, let text = part["text"]?.string
         {
             final = text
@@ -159,12 +188,15 @@ public final class ChatTemplates: Sendable {
     }
 
     /// Cuts the prompt where the mark begins.
-    private static func cut(_ text: TaintedText, _ final: String) throws(TemplateError) -> TaintedText {
+    private static func cut(_ text: TaintedText, _ final: String) throws(TemplateError)
+        -> TaintedText
+    {
         let whole = TaintedText(mark)
         guard let place = text.places(of: whole.stripped()).last else {
             throw TemplateError(.runtime, "the chat template drops the end of the final message")
         }
-        let isWhole = place + whole.count <= text.count && text[place..<place + whole.count] == whole
+        let isWhole =
+            place + whole.count <= text.count && text[place..<place + whole.count] == whole
         let kept = text[0..<place]
         let cut = isWhole ? kept : kept.stripped(left: false)
         guard cut.contains(TaintedText(final).stripped()) else {

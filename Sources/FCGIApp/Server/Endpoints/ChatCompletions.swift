@@ -11,7 +11,11 @@ extension Application {
         let request = try ChatCompletionRequest.decode(try call.json(), limits: requestLimits)
         let model = try models.model(named: request.options.model, for: principal)
         try request.options.check(vocabularySize: model.vocabularySize)
-        let prompt = try model.template.prompt(request.conversation, clock: templateClock(), seconds: settings.limits.templateTimeout)
+        let prompt = try model.template.prompt(
+            request.conversation,
+            clock: templateClock(),
+            seconds: settings.limits.templateTimeout
+        )
         let resolver = SamplingResolver(options: request.options, model: model, settings: settings)
         let plan = GenerationPlan(
             model: model,
@@ -40,8 +44,10 @@ extension Application {
         log.debug(
             "generation",
             metadata: [
-                "rid": "\(call.requestID)", "model": "\(plan.model.id)", "seed": "\(plan.sampling.seed)",
-                "prompt_tokens": "\(plan.promptTokens)", "choices": "\(plan.prompts.count * plan.n)",
+                "rid": "\(call.requestID)", "model": "\(plan.model.id)",
+                "seed": "\(plan.sampling.seed)",
+                "prompt_tokens": "\(plan.promptTokens)",
+                "choices": "\(plan.prompts.count * plan.n)",
             ]
         )
         let stream = try generator.start(
@@ -53,7 +59,8 @@ extension Application {
         )
         let delivery = Delivery(call: call, stream: stream, writer: writer, settings: settings)
         let ending =
-            options.stream ? delivery.stream() : delivery.whole(choices: plan.prompts.count * plan.n)
+            options.stream
+            ? delivery.stream() : delivery.whole(choices: plan.prompts.count * plan.n)
         if ending == .deadline { generator.cancel(stream) }
         if ending == .clientGone { metrics.count("torchgate_clients_gone_total") }
         generator.release(stream)

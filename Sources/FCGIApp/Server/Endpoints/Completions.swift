@@ -21,7 +21,9 @@ extension Application {
             case .tokens(let ids):
                 guard !ids.isEmpty else { throw .invalidValue("prompt", "must not be empty.") }
                 prompts.append(ids)
-                if request.echo { echoes.append(model.tokenizer.decode(ids, skipSpecialTokens: false)) }
+                if request.echo {
+                    echoes.append(model.tokenizer.decode(ids, skipSpecialTokens: false))
+                }
             }
         }
         let resolver = SamplingResolver(options: request.options, model: model, settings: settings)
@@ -32,7 +34,13 @@ extension Application {
         let items = CompletionItems(head, request.options)
         if stop.maxTokens == 0 {
             // `echo` with `max_tokens: 0`: the prompts come back, no engine is needed.
-            return sendEcho(call, items, echoes: echoes, n: n, promptTokens: prompts.reduce(0) { $0 + $1.count })
+            return sendEcho(
+                call,
+                items,
+                echoes: echoes,
+                n: n,
+                promptTokens: prompts.reduce(0) { $0 + $1.count }
+            )
         }
         let plan = GenerationPlan(
             model: model,
@@ -49,8 +57,16 @@ extension Application {
         try answer(call, principal, plan, request.options, items, head)
     }
 
-    private func sendEcho(_ call: Call, _ items: CompletionItems, echoes: [String], n: Int, promptTokens: Int) {
-        let choices = echoes.flatMap { text in (0..<n).map { _ in text } }.enumerated().map { place, text in
+    private func sendEcho(
+        _ call: Call,
+        _ items: CompletionItems,
+        echoes: [String],
+        n: Int,
+        promptTokens: Int
+    ) {
+        let choices = echoes.flatMap { text in (0..<n).map { _ in text } }.enumerated().map {
+            place,
+            text in
             AnsweredChoice(index: place, text: text, finish: .length)
         }
         let usage = Usage(promptTokens: promptTokens, completionTokens: 0)

@@ -21,7 +21,10 @@ extension Application {
         ]
         for state in states {
             gauges.append(
-                ("torchgate_engine_state{state=\"\(state)\"}", state == status.state.rawValue ? 1 : 0)
+                (
+                    "torchgate_engine_state{state=\"\(state)\"}",
+                    state == status.state.rawValue ? 1 : 0
+                )
             )
         }
         call.send(

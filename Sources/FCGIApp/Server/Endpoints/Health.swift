@@ -81,7 +81,9 @@ extension Application {
             call.send(
                 status: 200,
                 [
-                    "message": .string("\(running) generations are still running; nothing was unloaded."),
+                    "message": .string(
+                        "\(running) generations are still running; nothing was unloaded."
+                    ),
                     "status": "loaded",
                 ]
             )

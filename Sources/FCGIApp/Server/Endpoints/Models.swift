@@ -5,7 +5,9 @@ internal import OpenAI
 // GET /v1/models and /v1/models/{id}: what the key may use.
 extension Application {
     func listModels(_ call: Call, _ principal: Principal) {
-        let objects = models.catalog().filter { principal.mayUse(model: $0.id) }.map(ModelObject.init)
+        let objects = models.catalog().filter { principal.mayUse(model: $0.id) }.map(
+            ModelObject.init
+        )
         var output: [UInt8] = []
         ModelObject.append(list: objects, to: &output)
         call.send(status: 200, output)

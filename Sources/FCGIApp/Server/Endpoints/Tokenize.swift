@@ -14,7 +14,11 @@ extension Application {
         case .text(let text):
             ids = model.tokenizer.encode(text, addSpecialTokens: request.addSpecialTokens ?? true)
         case .conversation(let conversation):
-            let prompt = try model.template.prompt(conversation, clock: templateClock(), seconds: settings.limits.templateTimeout)
+            let prompt = try model.template.prompt(
+                conversation,
+                clock: templateClock(),
+                seconds: settings.limits.templateTimeout
+            )
             ids = prompt.ids
             body["prompt"] = .string(prompt.text)
         }
@@ -28,6 +32,8 @@ extension Application {
         let request = try DetokenizeRequest.decode(try call.json())
         let model = try models.model(named: request.model, for: principal)
         try request.check(vocabularySize: model.vocabularySize)
-        call.send(["prompt": .string(model.tokenizer.decode(request.tokens, skipSpecialTokens: false))])
+        call.send([
+            "prompt": .string(model.tokenizer.decode(request.tokens, skipSpecialTokens: false))
+        ])
     }
 }

@@ -1,5 +1,7 @@
-/// An expression. Chains of operators and of dots are lists, so that the depth of a tree is the depth of
-/// its brackets, which the parser bounds.
+/// An expression.
+///
+/// Chains of operators and of dots are lists, so that the depth of a tree is the depth of its
+/// brackets, which the parser bounds.
 indirect enum Expression {
     case literal(Value)
     case name(String)
@@ -83,8 +85,13 @@ indirect enum Statement {
         let line: Int
 
         init(
-            target: Target, items: Expression, condition: Expression?, isRecursive: Bool, body: [Statement],
-            otherwise: [Statement], line: Int
+            target: Target,
+            items: Expression,
+            condition: Expression?,
+            isRecursive: Bool,
+            body: [Statement],
+            otherwise: [Statement],
+            line: Int
         ) {
             self.target = target
             self.items = items

@@ -3,7 +3,8 @@ internal import Glibc
 /// The functions that templates may call.
 enum Builtins {
     static let functions: Set<String> = [
-        "range", "dict", "namespace", "cycler", "joiner", "raise_exception", "strftime_now", "lipsum",
+        "range", "dict", "namespace", "cycler", "joiner", "raise_exception", "strftime_now",
+        "lipsum",
     ]
 
     /// Items of a range, as Jinja's sandbox bounds them.
@@ -22,16 +23,24 @@ enum Builtins {
         case "namespace":
             var members: [String: Value] = [:]
             if case .dict(let first)? = values.positional.first {
-                for (key, value) in zip(first.keys, first.values) { members[key.printed.string] = value }
+                for (key, value) in zip(first.keys, first.values) {
+                    members[key.printed.string] = value
+                }
             }
             for (key, value) in values.named { members[key] = value }
             return .namespace(Value.Namespace(members))
         case "cycler":
-            guard !values.positional.isEmpty else { throw TemplateError(.runtime, "at least one item has to be provided") }
+            guard !values.positional.isEmpty else {
+                throw TemplateError(.runtime, "at least one item has to be provided")
+            }
             return .counter(Value.Counter(items: values.positional))
         case "joiner":
             return .counter(
-                Value.Counter(items: nil, separator: values.value(0, "sep")?.printed ?? TaintedText(", ")))
+                Value.Counter(
+                    items: nil,
+                    separator: values.value(0, "sep")?.printed ?? TaintedText(", ")
+                )
+            )
         case "raise_exception":
             throw TemplateError(.raised, values.value(0, "message")?.printed.string ?? "")
         case "strftime_now":

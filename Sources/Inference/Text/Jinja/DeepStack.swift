@@ -25,10 +25,14 @@ enum DeepStack {
     /// Runs `body` on such a thread and waits for it.
     /// - Throws: what `body` throws, or `TemplateError` of kind limit where no thread can be made.
     static func run<T>(_ body: () throws(TemplateError) -> T) throws(TemplateError) -> T {
-        var result: Result<T, TemplateError> = .failure(TemplateError(.limit, "no thread for the template"))
+        var result: Result<T, TemplateError> = .failure(
+            TemplateError(.limit, "no thread for the template")
+        )
         withoutActuallyEscaping(body) { body in
             let job = Job {
-                do throws(TemplateError) { result = .success(try body()) } catch { result = .failure(error) }
+                do throws(TemplateError) { result = .success(try body()) } catch {
+                    result = .failure(error)
+                }
             }
             let attributes = UnsafeMutablePointer<pthread_attr_t>.allocate(capacity: 1)
             defer { attributes.deallocate() }
@@ -37,11 +41,16 @@ enum DeepStack {
             var thread: pthread_t = 0
             let context = Unmanaged.passRetained(job)
             let made = pthread_create(
-                &thread, attributes,
+                &thread,
+                attributes,
                 { context in
-                    if let context { Unmanaged<Job>.fromOpaque(context).takeUnretainedValue().work() }
+                    if let context {
+                        Unmanaged<Job>.fromOpaque(context).takeUnretainedValue().work()
+                    }
                     return nil
-                }, context.toOpaque())
+                },
+                context.toOpaque()
+            )
             if made == 0 { pthread_join(thread, nil) }
             context.release()
             pthread_attr_destroy(attributes)

@@ -1,7 +1,9 @@
 /// Jinja's filters, and `tojson` as transformers replaces it.
 enum Filters {
     /// Text on both, one or the other side of `text`, up to a width.
-    static func padded(_ text: TaintedText, _ width: Int, _ fill: TaintedText, _ side: String) -> TaintedText {
+    static func padded(_ text: TaintedText, _ width: Int, _ fill: TaintedText, _ side: String)
+        -> TaintedText
+    {
         let missing = width - text.count
         guard missing > 0, fill.count == 1 else { return text }
         func some(_ count: Int) -> TaintedText {
@@ -33,7 +35,8 @@ enum Filters {
 
 extension Interpreter {
     /// Applies a filter.
-    func filter(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError) -> Value {
+    func filter(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError) -> Value
+    {
         try step()
         if let result = try textFilter(name, value, values) { return result }
         if let result = try listFilter(name, value, values) { return result }
@@ -49,20 +52,27 @@ extension Interpreter {
             case .string(let text): return .int(text.count)
             case .list(let items), .tuple(let items): return .int(items.count)
             case .dict(let dict): return .int(dict.count)
-            default: throw TemplateError(.runtime, "object of type '\(value.typeName)' has no len()")
+            default:
+                throw TemplateError(.runtime, "object of type '\(value.typeName)' has no len()")
             }
         case "int": return integer(value, values)
         case "float":
             if let number = value.number { return .float(number) }
-            if case .string(let text) = value, let number = Double(text.stripped().string) { return .float(number) }
+            if case .string(let text) = value, let number = Double(text.stripped().string) {
+                return .float(number)
+            }
             return values.value(0, "default") ?? .float(0)
         case "abs":
-            guard let number = value.number else { throw TemplateError(.runtime, "bad operand type for abs(): '\(value.typeName)'") }
+            guard let number = value.number else {
+                throw TemplateError(.runtime, "bad operand type for abs(): '\(value.typeName)'")
+            }
             guard let whole = value.whole else { return .float(number.magnitude) }
             return .int(whole == .min ? .max : abs(whole))
         case "round": return try rounded(value, values)
         case "attr":
-            guard let label = values.value(0, "name") else { throw TemplateError(.runtime, "attr needs a name") }
+            guard let label = values.value(0, "name") else {
+                throw TemplateError(.runtime, "attr needs a name")
+            }
             return try Members.attribute(label.printed.string, of: value)
         case "items":
             if case .dict(let dict) = value { return .list(dict.items) }
@@ -70,7 +80,8 @@ extension Interpreter {
             throw TemplateError(.runtime, "Can only get item pairs from a mapping.")
         case "dictsort": return try dictsort(value, values)
         case "pprint": return .string(TaintedText(value.repr, madeFrom: [value.printed]))
-        case "filesizeformat", "random", "urlize": throw TemplateError(.runtime, "filter '\(name)' is not available")
+        case "filesizeformat", "random", "urlize":
+            throw TemplateError(.runtime, "filter '\(name)' is not available")
         default: throw TemplateError(.syntax, "No filter named '\(name)'.")
         }
     }
@@ -88,10 +99,13 @@ extension Interpreter {
         case nil: break
         }
         if style.indent != nil { style.itemSeparator = "," }
-        if let pair = values.value(2, "separators"), case .tuple(let parts) = pair, parts.count == 2 {
+        if let pair = values.value(2, "separators"), case .tuple(let parts) = pair, parts.count == 2
+        {
             style.itemSeparator = parts[0].printed.string
             style.keySeparator = parts[1].printed.string
-        } else if let pair = values.value(2, "separators"), case .list(let parts) = pair, parts.count == 2 {
+        } else if let pair = values.value(2, "separators"), case .list(let parts) = pair,
+            parts.count == 2
+        {
             style.itemSeparator = parts[0].printed.string
             style.keySeparator = parts[1].printed.string
         }
@@ -107,21 +121,27 @@ extension Interpreter {
         switch value {
         case .string(let text):
             var digits = text.stripped().string.replacing("_", with: "").lowercased()
-            for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] where base == radix && digits.hasPrefix(prefix) {
+            for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)]
+            where base == radix && digits.hasPrefix(prefix) {
                 digits.removeFirst(2)
             }
             if (2...36).contains(base), let whole = Int(digits, radix: base) { return .int(whole) }
-            if let number = Double(digits), let whole = Int(exactly: number.rounded(.towardZero)) { return .int(whole) }
+            if let number = Double(digits), let whole = Int(exactly: number.rounded(.towardZero)) {
+                return .int(whole)
+            }
             return standard
         default:
             if let whole = value.whole { return .int(whole) }
-            guard let number = value.number, let whole = Int(exactly: number.rounded(.towardZero)) else { return standard }
+            guard let number = value.number, let whole = Int(exactly: number.rounded(.towardZero))
+            else { return standard }
             return .int(whole)
         }
     }
 
     private func rounded(_ value: Value, _ values: CallValues) throws(TemplateError) -> Value {
-        guard let number = value.number else { throw TemplateError(.runtime, "round needs a number") }
+        guard let number = value.number else {
+            throw TemplateError(.runtime, "round needs a number")
+        }
         let digits = min(max(values.value(0, "precision")?.whole ?? 0, -300), 300)
         var factor = 1.0
         for _ in 0..<abs(digits) { factor *= 10 }
@@ -144,7 +164,9 @@ extension Interpreter {
     }
 
     private func dictsort(_ value: Value, _ values: CallValues) throws(TemplateError) -> Value {
-        guard case .dict(let dict) = value else { throw TemplateError(.runtime, "dictsort needs a mapping") }
+        guard case .dict(let dict) = value else {
+            throw TemplateError(.runtime, "dictsort needs a mapping")
+        }
         let sensitive = values.value(0, "case_sensitive")?.isTrue ?? false
         let byValue = values.value(1, "by")?.printed.string == "value"
         let sorted = try self.sorted(dict.items, sensitive: sensitive) { item in
@@ -178,7 +200,9 @@ extension Interpreter {
                 while a < middle || b < end {
                     try step()
                     var takesRight = a == middle
-                    if !takesRight, b < end { takesRight = try Operators.isLess(keyed[b].key, keyed[a].key) }
+                    if !takesRight, b < end {
+                        takesRight = try Operators.isLess(keyed[b].key, keyed[a].key)
+                    }
                     merged.append(takesRight ? keyed[b] : keyed[a])
                     if takesRight { b += 1 } else { a += 1 }
                 }

@@ -3,7 +3,9 @@ internal import Glibc
 /// Python's `%` formatting and `str.format`, as far as templates use them.
 enum Formatting {
     /// `text % arguments`.
-    static func percent(_ text: TaintedText, _ arguments: Value) throws(TemplateError) -> TaintedText {
+    static func percent(_ text: TaintedText, _ arguments: Value) throws(TemplateError)
+        -> TaintedText
+    {
         var values: [Value]
         if case .tuple(let items) = arguments { values = items } else { values = [arguments] }
         var result = TaintedText()
@@ -41,7 +43,9 @@ enum Formatting {
                 }
                 value = item
             } else {
-                guard !values.isEmpty else { throw TemplateError(.runtime, "not enough arguments for format string") }
+                guard !values.isEmpty else {
+                    throw TemplateError(.runtime, "not enough arguments for format string")
+                }
                 value = values.removeFirst()
             }
             result.append(try one(value, kind, spec))
@@ -49,24 +53,38 @@ enum Formatting {
         return result
     }
 
-    private static func one(_ value: Value, _ kind: Unicode.Scalar, _ spec: String) throws(TemplateError)
+    private static func one(_ value: Value, _ kind: Unicode.Scalar, _ spec: String)
+        throws(TemplateError)
         -> TaintedText
     {
         switch kind {
         case "s", "r":
-            let text = kind == "s" ? value.printed : TaintedText(value.repr, madeFrom: [value.printed])
+            let text =
+                kind == "s" ? value.printed : TaintedText(value.repr, madeFrom: [value.printed])
             let halves = spec.split(separator: ".", omittingEmptySubsequences: false)
             var cut = text
-            if halves.count > 1, let most = Int(halves[1]), most < text.count { cut = text[0..<most] }
+            if halves.count > 1, let most = Int(halves[1]), most < text.count {
+                cut = text[0..<most]
+            }
             return pad(cut, String(halves.first ?? ""), right: true)
         case "d", "i", "u", "x", "X", "o":
             guard let number = value.number, number.magnitude < 9e18 else {
-                throw TemplateError(.runtime, "%\(kind) format: a number is required, not \(value.typeName)")
+                throw TemplateError(
+                    .runtime,
+                    "%\(kind) format: a number is required, not \(value.typeName)"
+                )
             }
             let whole = value.whole ?? Int(number)
-            var digits = String(whole.magnitude, radix: kind == "o" ? 8 : "xX".unicodeScalars.contains(kind) ? 16 : 10)
+            var digits = String(
+                whole.magnitude,
+                radix: kind == "o" ? 8 : "xX".unicodeScalars.contains(kind) ? 16 : 10
+            )
             if kind == "X" { digits = digits.uppercased() }
-            return pad(TaintedText((whole < 0 ? "-" : spec.contains("+") ? "+" : "") + digits), spec, right: false)
+            return pad(
+                TaintedText((whole < 0 ? "-" : spec.contains("+") ? "+" : "") + digits),
+                spec,
+                right: false
+            )
         case "f", "F", "e", "E", "g", "G":
             guard let number = value.number else {
                 throw TemplateError(.runtime, "must be real number, not \(value.typeName)")
@@ -77,7 +95,9 @@ enum Formatting {
     }
 
     /// C's printf of one number; the format is put together from checked parts.
-    static func real(_ number: Double, _ spec: String, _ kind: Unicode.Scalar) throws(TemplateError) -> String {
+    static func real(_ number: Double, _ spec: String, _ kind: Unicode.Scalar) throws(TemplateError)
+        -> String
+    {
         let halves = spec.split(separator: ".", omittingEmptySubsequences: false)
         guard halves.count <= 2, halves.allSatisfy({ $0.count <= 6 }),
             halves.count < 2 || (Int(halves[1]) ?? 0) <= 100,
@@ -85,7 +105,10 @@ enum Formatting {
         else { throw TemplateError(.limit, "format too wide") }
         var buffer = [CChar](repeating: 0, count: 2048)
         let count = withVaList([number]) { vsnprintf(&buffer, buffer.count, "%\(spec)\(kind)", $0) }
-        return String(decoding: buffer.prefix(max(0, min(Int(count), 2047))).map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return String(
+            decoding: buffer.prefix(max(0, min(Int(count), 2047))).map(UInt8.init(bitPattern:)),
+            as: UTF8.self
+        )
     }
 
     private static func pad(_ text: TaintedText, _ spec: String, right: Bool) -> TaintedText {
@@ -93,14 +116,20 @@ enum Formatting {
         guard text.count < width else { return text }
         let isLeft = spec.contains("-")
         let fill = TaintedText(
-            String(repeating: !isLeft && !right && spec.hasPrefix("0") ? "0" : " ", count: width - text.count))
+            String(
+                repeating: !isLeft && !right && spec.hasPrefix("0") ? "0" : " ",
+                count: width - text.count
+            )
+        )
         var result = isLeft ? text : fill
         result.append(isLeft ? fill : text)
         return result
     }
 
     /// `text.format(…)` with `{}`, `{0}`, `{name}` and simple specifications.
-    static func braces(_ text: TaintedText, _ values: CallValues) throws(TemplateError) -> TaintedText {
+    static func braces(_ text: TaintedText, _ values: CallValues) throws(TemplateError)
+        -> TaintedText
+    {
         var result = TaintedText()
         var at = 0
         var next = 0
@@ -115,18 +144,25 @@ enum Formatting {
                     throw TemplateError(.runtime, "expected '}' before end of string")
                 }
                 let field = text[at + 1..<end].string
-                let parts = field.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+                let parts = field.split(
+                    separator: ":",
+                    maxSplits: 1,
+                    omittingEmptySubsequences: false
+                )
                 let name = String(parts.first ?? "")
                 let value: Value?
                 if name.isEmpty {
                     value = values.positional.indices.contains(next) ? values.positional[next] : nil
                     next += 1
                 } else if let place = Int(name) {
-                    value = values.positional.indices.contains(place) ? values.positional[place] : nil
+                    value =
+                        values.positional.indices.contains(place) ? values.positional[place] : nil
                 } else {
                     value = values.named.first { $0.0 == name }?.1
                 }
-                guard let value else { throw TemplateError(.runtime, "format has no value for '\(name)'") }
+                guard let value else {
+                    throw TemplateError(.runtime, "format has no value for '\(name)'")
+                }
                 result.append(try spec(value, parts.count > 1 ? String(parts[1]) : ""))
                 at = end + 1
             } else {
@@ -139,7 +175,9 @@ enum Formatting {
 
     private static func spec(_ value: Value, _ spec: String) throws(TemplateError) -> TaintedText {
         guard !spec.isEmpty else { return value.printed }
-        if let kind = spec.unicodeScalars.last, "feg".unicodeScalars.contains(kind), let number = value.number {
+        if let kind = spec.unicodeScalars.last, "feg".unicodeScalars.contains(kind),
+            let number = value.number
+        {
             return TaintedText(try real(number, String(spec.dropLast()), kind))
         }
         if spec.hasSuffix("d"), let whole = value.whole {

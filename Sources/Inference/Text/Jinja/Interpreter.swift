@@ -35,7 +35,9 @@ public struct TemplateLimits: Sendable, Equatable {
     public init() {}
 }
 
-/// Runs a template. Everything it can do is in this folder: no input, no output, no code of anybody's.
+/// Runs a template.
+///
+/// Everything it can do is in this folder: no input, no output, no code of anybody's.
 ///
 /// Owned by one thread, which has a stack for `depth` levels (`DeepStack`).
 final class Interpreter {
@@ -58,7 +60,9 @@ final class Interpreter {
         deadline = MonotonicClock.seconds() + limits.seconds
     }
 
-    func render(_ body: [Statement], _ variables: [String: Value]) throws(TemplateError) -> TaintedText {
+    func render(_ body: [Statement], _ variables: [String: Value]) throws(TemplateError)
+        -> TaintedText
+    {
         _ = try run(body, Scope(variables))
         return output
     }
@@ -93,7 +97,9 @@ final class Interpreter {
     }
 
     /// The text that a body writes.
-    private func capture(_ body: () throws(TemplateError) -> Void) throws(TemplateError) -> TaintedText {
+    private func capture(_ body: () throws(TemplateError) -> Void) throws(TemplateError)
+        -> TaintedText
+    {
         let outer = output
         output = TaintedText()
         defer { output = outer }
@@ -111,7 +117,9 @@ final class Interpreter {
         return .normal
     }
 
-    private func located<T>(_ line: Int, _ body: () throws(TemplateError) -> T) throws(TemplateError) -> T {
+    private func located<T>(_ line: Int, _ body: () throws(TemplateError) -> T)
+        throws(TemplateError) -> T
+    {
         do throws(TemplateError) { return try body() } catch {
             guard error.kind == .runtime, !error.message.contains("(line ") else { throw error }
             throw TemplateError(.runtime, "\(error.message) (line \(line))")
@@ -156,9 +164,14 @@ final class Interpreter {
             scope.variables[definition.name] = .macro(Value.Macro(definition, scope))
         case .call(let definition, let expression, let line):
             try located(line) { () throws(TemplateError) in
-                guard case .postfix(let base, let chain) = expression, case .call(let arguments)? = chain.last
+                guard case .postfix(let base, let chain) = expression,
+                    case .call(let arguments)? = chain.last
                 else { return }
-                let callee = try apply(Array(chain.dropLast()), to: try evaluate(base, scope), scope)
+                let callee = try apply(
+                    Array(chain.dropLast()),
+                    to: try evaluate(base, scope),
+                    scope
+                )
                 var values = try evaluate(arguments, scope)
                 values.named.append(("caller", .macro(Value.Macro(definition, scope))))
                 try emit(try call(callee, values).printed)
@@ -171,7 +184,9 @@ final class Interpreter {
         case .with(let bindings, let body, let line):
             let inner = Scope(parent: scope)
             try located(line) { () throws(TemplateError) in
-                for (target, expression) in bindings { try assign(target, try evaluate(expression, scope), inner) }
+                for (target, expression) in bindings {
+                    try assign(target, try evaluate(expression, scope), inner)
+                }
             }
             return try deeper { () throws(TemplateError) in try run(body, inner) }
         case .leave: return .leave
@@ -186,7 +201,9 @@ final class Interpreter {
         }
     }
 
-    private func run(_ loop: Statement.Loop, _ all: [Value], _ scope: Scope, depth: Int) throws(TemplateError) {
+    private func run(_ loop: Statement.Loop, _ all: [Value], _ scope: Scope, depth: Int)
+        throws(TemplateError)
+    {
         var items = all
         if let condition = loop.condition {
             items = []
@@ -205,7 +222,9 @@ final class Interpreter {
             ? { [self] value in
                 let inner = try iterate(value)
                 let text = try capture { () throws(TemplateError) in
-                    try deeper { () throws(TemplateError) in try run(loop, inner, scope, depth: depth + 1) }
+                    try deeper { () throws(TemplateError) in
+                        try run(loop, inner, scope, depth: depth + 1)
+                    }
                 }
                 return .string(text)
             } : nil
@@ -230,7 +249,10 @@ final class Interpreter {
         case .tuple(let targets):
             let items = try iterate(value)
             guard items.count == targets.count else {
-                throw TemplateError(.runtime, "expected \(targets.count) values to unpack, got \(items.count)")
+                throw TemplateError(
+                    .runtime,
+                    "expected \(targets.count) values to unpack, got \(items.count)"
+                )
             }
             for (target, item) in zip(targets, items) { try assign(target, item, scope) }
         }
@@ -260,7 +282,8 @@ final class Interpreter {
                 }
             }
             return .dict(dict)
-        case .postfix(let base, let chain): return try apply(chain, to: try evaluate(base, scope), scope)
+        case .postfix(let base, let chain):
+            return try apply(chain, to: try evaluate(base, scope), scope)
         case .negative(let inner): return try Operators.negate(try evaluate(inner, scope))
         case .positive(let inner):
             let value = try evaluate(inner, scope)
@@ -293,7 +316,9 @@ final class Interpreter {
             return .bool(true)
         case .binary(let first, let rest):
             var left = try evaluate(first, scope)
-            for (sign, part) in rest { left = try Operators.apply(sign, left, try evaluate(part, scope), self) }
+            for (sign, part) in rest {
+                left = try Operators.apply(sign, left, try evaluate(part, scope), self)
+            }
             return left
         case .concat(let parts):
             var text = TaintedText()
@@ -318,26 +343,35 @@ final class Interpreter {
         return values
     }
 
-    private func evaluate(_ arguments: Arguments, _ scope: Scope) throws(TemplateError) -> CallValues {
+    private func evaluate(_ arguments: Arguments, _ scope: Scope) throws(TemplateError)
+        -> CallValues
+    {
         var values = CallValues(positional: try evaluate(arguments.positional, scope))
-        for (name, item) in arguments.named { values.named.append((name, try evaluate(item, scope))) }
+        for (name, item) in arguments.named {
+            values.named.append((name, try evaluate(item, scope)))
+        }
         if let star = arguments.star { values.positional += try iterate(try evaluate(star, scope)) }
         if let stars = arguments.doubleStar {
             guard case .dict(let dict) = try evaluate(stars, scope) else {
                 throw TemplateError(.runtime, "argument after ** must be a mapping")
             }
-            for (key, item) in zip(dict.keys, dict.values) { values.named.append((key.printed.string, item)) }
+            for (key, item) in zip(dict.keys, dict.values) {
+                values.named.append((key.printed.string, item))
+            }
         }
         return values
     }
 
-    private func apply(_ chain: [Postfix], to base: Value, _ scope: Scope) throws(TemplateError) -> Value {
+    private func apply(_ chain: [Postfix], to base: Value, _ scope: Scope) throws(TemplateError)
+        -> Value
+    {
         var value = base
         for link in chain {
             try step()
             switch link {
             case .attribute(let name): value = try Members.attribute(name, of: value)
-            case .index(let expression): value = try Members.item(try evaluate(expression, scope), of: value)
+            case .index(let expression):
+                value = try Members.item(try evaluate(expression, scope), of: value)
             case .slice(let low, let high, let stride):
                 var bounds: [Int?] = []
                 for part in [low, high, stride] {
@@ -389,12 +423,15 @@ final class Interpreter {
             switch callee {
             case .macro(let macro): return try call(macro, values)
             case .function(let name): return try Builtins.call(name, values, self)
-            case .method(let owner, let name): return try Methods.call(name, on: owner, values, self)
+            case .method(let owner, let name):
+                return try Methods.call(name, on: owner, values, self)
             case .loop(let state):
                 guard let again = state.again else {
                     throw TemplateError(.runtime, "the loop is not recursive")
                 }
-                do { return try again(values.positional.first ?? .undefined("items")) } catch let error as TemplateError {
+                do { return try again(values.positional.first ?? .undefined("items")) } catch let
+                    error as TemplateError
+                {
                     throw error
                 } catch { throw TemplateError(.runtime, "the loop failed") }
             case .counter(let counter):
@@ -434,7 +471,8 @@ final class Interpreter {
         for (name, value) in named { keywords.set(.text(name), value) }
         scope.variables["kwargs"] = .dict(keywords)
         return .string(
-            try capture { () throws(TemplateError) in _ = try run(definition.body, scope) })
+            try capture { () throws(TemplateError) in _ = try run(definition.body, scope) }
+        )
     }
 }
 

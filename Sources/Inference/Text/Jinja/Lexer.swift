@@ -39,7 +39,11 @@ struct Lexer {
             switch opening {
             case "{#": stripLeft = try comment()
             case "{%":
-                if let raw = try rawBlock() { stripLeft = raw } else { stripLeft = try tag(.blockBegin, "%}", .blockEnd) }
+                if let raw = try rawBlock() {
+                    stripLeft = raw
+                } else {
+                    stripLeft = try tag(.blockBegin, "%}", .blockEnd)
+                }
             default: stripLeft = try tag(.variableBegin, "}}", .variableEnd)
             }
         }
@@ -70,8 +74,13 @@ struct Lexer {
         var opening: String?
         while at < source.count {
             if source[at] == "{" {
-                if peek("{%", at: at) { opening = "{%" } else if peek("{{", at: at) { opening = "{{" }
-                else if peek("{#", at: at) { opening = "{#" }
+                if peek("{%", at: at) {
+                    opening = "{%"
+                } else if peek("{{", at: at) {
+                    opening = "{{"
+                } else if peek("{#", at: at) {
+                    opening = "{#"
+                }
                 if opening != nil { break }
             }
             at += 1
@@ -90,8 +99,12 @@ struct Lexer {
             } else if opening != "{{" {
                 // lstrip_blocks: spaces between the line's start and the tag go.
                 var edge = high
-                while edge > start, source[edge - 1] == " " || source[edge - 1] == "\t" { edge -= 1 }
-                let atLineStart = edge == start ? (start == 0 || source[start - 1] == "\n") : source[edge - 1] == "\n"
+                while edge > start, source[edge - 1] == " " || source[edge - 1] == "\t" {
+                    edge -= 1
+                }
+                let atLineStart =
+                    edge == start
+                    ? (start == 0 || source[start - 1] == "\n") : source[edge - 1] == "\n"
                 if atLineStart { high = max(low, edge) }
             }
         }
@@ -127,7 +140,9 @@ struct Lexer {
         return close(sign, trims: true)
     }
 
-    /// `{% raw %}…{% endraw %}`; nil where the tag is another one. The tag's opening is consumed.
+    /// `{% raw %}…{% endraw %}`.
+    ///
+    /// Nil where the tag is another one. The tag's opening is consumed.
     private mutating func rawBlock() throws(TemplateError) -> Bool? {
         var place = at
         func skipSpace(_ place: inout Int) {
@@ -218,10 +233,13 @@ struct Lexer {
         if scalar == "'" || scalar == "\"" { return try quoted(scalar) }
         if ("0"..."9").contains(scalar) { return number() }
         if scalar == "_" || scalar.properties.isXIDStart {
-            while at < source.count, source[at] == "_" || source[at].properties.isXIDContinue { at += 1 }
+            while at < source.count, source[at] == "_" || source[at].properties.isXIDContinue {
+                at += 1
+            }
             return add(.name, string(start, at))
         }
-        for symbol in ["**", "//", "==", "!=", "<=", ">="] as [StaticString] where peek(symbol, at: at) {
+        for symbol in ["**", "//", "==", "!=", "<=", ">="] as [StaticString]
+        where peek(symbol, at: at) {
             at += 2
             return add(.symbol, "\(symbol)")
         }
@@ -243,7 +261,9 @@ struct Lexer {
     private mutating func number() {
         let start = at
         var isFloat = false
-        func isDigit(_ place: Int) -> Bool { place < source.count && ("0"..."9").contains(source[place]) }
+        func isDigit(_ place: Int) -> Bool {
+            place < source.count && ("0"..."9").contains(source[place])
+        }
         while isDigit(at) || (at < source.count && source[at] == "_" && isDigit(at + 1)) { at += 1 }
         if at < source.count, source[at] == ".", isDigit(at + 1) {
             isFloat = true
@@ -276,7 +296,9 @@ struct Lexer {
                 at += 1
             }
         }
-        guard at < source.count else { throw fail("a string that begins on line \(first) does not end") }
+        guard at < source.count else {
+            throw fail("a string that begins on line \(first) does not end")
+        }
         at += 1
         add(.string, String(text))
     }
@@ -304,9 +326,15 @@ struct Lexer {
         }
     }
 
-    private mutating func hex(_ count: Int, _ code: Unicode.Scalar, _ text: inout String.UnicodeScalarView) {
+    private mutating func hex(
+        _ count: Int,
+        _ code: Unicode.Scalar,
+        _ text: inout String.UnicodeScalarView
+    ) {
         let end = min(at + count, source.count)
-        if let value = UInt32(string(at, end), radix: 16), end - at == count, let scalar = Unicode.Scalar(value) {
+        if let value = UInt32(string(at, end), radix: 16), end - at == count,
+            let scalar = Unicode.Scalar(value)
+        {
             text.append(scalar)
             at = end
         } else {

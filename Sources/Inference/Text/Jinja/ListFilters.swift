@@ -1,7 +1,9 @@
 // Filters of lists.
 extension Interpreter {
     /// Applies a filter of lists; nil where there is none of this name.
-    func listFilter(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError) -> Value? {
+    func listFilter(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError)
+        -> Value?
+    {
         switch name {
         case "join":
             let separator = values.value(0, "d")?.printed ?? TaintedText()
@@ -14,8 +16,10 @@ extension Interpreter {
             }
             return .string(result)
         case "list": return .list(try iterate(value))
-        case "first": return try iterate(value).first ?? .undefined("No first item, sequence was empty.")
-        case "last": return try iterate(value).last ?? .undefined("No last item, sequence was empty.")
+        case "first":
+            return try iterate(value).first ?? .undefined("No first item, sequence was empty.")
+        case "last":
+            return try iterate(value).last ?? .undefined("No last item, sequence was empty.")
         case "reverse":
             if case .string(let text) = value {
                 var result = TaintedText()
@@ -24,7 +28,10 @@ extension Interpreter {
             }
             return .list(try iterate(value).reversed())
         case "sort":
-            let items = try sorted(try iterate(value), sensitive: values.value(1, "case_sensitive")?.isTrue ?? false) {
+            let items = try sorted(
+                try iterate(value),
+                sensitive: values.value(1, "case_sensitive")?.isTrue ?? false
+            ) {
                 (item) throws(TemplateError) in try part(values.value(2, "attribute"), of: item)
             }
             return .list(values.value(0, "reverse")?.isTrue ?? false ? items.reversed() : items)
@@ -33,7 +40,9 @@ extension Interpreter {
             var kept: [Value] = []
             for item in try iterate(value) {
                 var key = try part(values.value(1, "attribute"), of: item)
-                if !(values.value(0, "case_sensitive")?.isTrue ?? false), case .string(let text) = key {
+                if !(values.value(0, "case_sensitive")?.isTrue ?? false),
+                    case .string(let text) = key
+                {
                     key = .string(text.mapped { $0.properties.lowercaseMapping })
                 }
                 try step(seen.count)
@@ -45,21 +54,33 @@ extension Interpreter {
             return .list(kept)
         case "min", "max":
             let attribute = values.value(1, "attribute")
-            let items = try sorted(try iterate(value), sensitive: values.value(0, "case_sensitive")?.isTrue ?? false) {
+            let items = try sorted(
+                try iterate(value),
+                sensitive: values.value(0, "case_sensitive")?.isTrue ?? false
+            ) {
                 (item) throws(TemplateError) in try part(attribute, of: item)
             }
-            return (name == "min" ? items.first : items.last) ?? .undefined("No aggregated item, sequence was empty.")
+            return (name == "min" ? items.first : items.last)
+                ?? .undefined("No aggregated item, sequence was empty.")
         case "sum":
             var total = values.value(1, "start") ?? .int(0)
             for item in try iterate(value) {
-                total = try Operators.apply("+", total, try part(values.value(0, "attribute"), of: item), self)
+                total = try Operators.apply(
+                    "+",
+                    total,
+                    try part(values.value(0, "attribute"), of: item),
+                    self
+                )
             }
             return total
         case "map": return .list(try mapped(value, values))
-        case "select", "reject", "selectattr", "rejectattr": return .list(try chosen(name, value, values))
+        case "select", "reject", "selectattr", "rejectattr":
+            return .list(try chosen(name, value, values))
         case "batch", "slice": return .list(try grouped(name, value, values))
         case "groupby":
-            guard let attribute = values.value(0, "attribute") else { throw TemplateError(.runtime, "groupby needs an attribute") }
+            guard let attribute = values.value(0, "attribute") else {
+                throw TemplateError(.runtime, "groupby needs an attribute")
+            }
             let items = try sorted(try iterate(value), sensitive: false) {
                 (item) throws(TemplateError) in try part(attribute, of: item)
             }
@@ -107,11 +128,15 @@ extension Interpreter {
         }
         let rest = CallValues(positional: Array(values.positional.dropFirst()), named: values.named)
         // Nothing, whatever its kind, maps to nothing.
-        for item in value.isTrue ? try iterate(value) : [] { results.append(try filter(name, item, rest)) }
+        for item in value.isTrue ? try iterate(value) : [] {
+            results.append(try filter(name, item, rest))
+        }
         return results
     }
 
-    private func chosen(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError) -> [Value] {
+    private func chosen(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError)
+        -> [Value]
+    {
         let byAttribute = name.hasSuffix("attr")
         let wanted = name.hasPrefix("select")
         var arguments = values.positional[...]
@@ -121,13 +146,17 @@ extension Interpreter {
         var kept: [Value] = []
         for item in value.isTrue ? try iterate(value) : [] {
             let subject = try part(attribute, of: item)
-            let holds = try testName.map { (name) throws(TemplateError) in try test(name, subject, rest) } ?? subject.isTrue
+            let holds =
+                try testName.map { (name) throws(TemplateError) in try test(name, subject, rest) }
+                ?? subject.isTrue
             if holds == wanted { kept.append(item) }
         }
         return kept
     }
 
-    private func grouped(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError) -> [Value] {
+    private func grouped(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError)
+        -> [Value]
+    {
         guard let count = values.positional.first?.whole, count > 0 else {
             throw TemplateError(.runtime, "\(name) needs a positive number")
         }

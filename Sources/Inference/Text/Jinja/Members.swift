@@ -2,7 +2,9 @@
 enum Members {
     /// `value.name`: a method or attribute, else the item of that name, else undefined.
     static func attribute(_ name: String, of value: Value) throws(TemplateError) -> Value {
-        if case .undefined(let what) = value { throw TemplateError(.runtime, "'\(what)' is undefined") }
+        if case .undefined(let what) = value {
+            throw TemplateError(.runtime, "'\(what)' is undefined")
+        }
         // Python's internals are out of reach, as in the sandbox.
         if name.hasPrefix("__") { return .undefined(name) }
         if let found = own(name, of: value) { return found }
@@ -37,11 +39,15 @@ enum Members {
         switch value {
         case .namespace(let space): return space.members[name]
         case .loop(let state): return loop(name, state)
-        case .string where Methods.ofStrings.contains(name), .dict where Methods.ofDicts.contains(name),
-            .list where Methods.ofLists.contains(name), .tuple where Methods.ofTuples.contains(name):
+        case .string where Methods.ofStrings.contains(name),
+            .dict where Methods.ofDicts.contains(name),
+            .list where Methods.ofLists.contains(name),
+            .tuple where Methods.ofTuples.contains(name):
             return .method(value, name)
         case .counter(let counter):
-            if name == "current", let items = counter.items { return items[counter.place % items.count] }
+            if name == "current", let items = counter.items {
+                return items[counter.place % items.count]
+            }
             return ["next", "reset"].contains(name) ? .method(value, name) : nil
         case .macro(let macro):
             switch name {
@@ -65,7 +71,8 @@ enum Members {
         case "length": return .int(items.count)
         case "depth": return .int(state.depth)
         case "depth0": return .int(state.depth - 1)
-        case "previtem": return place > 0 ? items[place - 1] : .undefined("there is no previous item")
+        case "previtem":
+            return place > 0 ? items[place - 1] : .undefined("there is no previous item")
         case "nextitem":
             return place + 1 < items.count ? items[place + 1] : .undefined("there is no next item")
         case "cycle", "changed": return .method(.loop(state), name)
@@ -74,7 +81,9 @@ enum Members {
     }
 
     /// `value[low:high:stride]` as Python cuts it.
-    static func slice(_ value: Value, _ low: Int?, _ high: Int?, _ stride: Int?) throws(TemplateError) -> Value {
+    static func slice(_ value: Value, _ low: Int?, _ high: Int?, _ stride: Int?)
+        throws(TemplateError) -> Value
+    {
         let stride = stride ?? 1
         guard stride != 0 else { throw TemplateError(.runtime, "slice step cannot be zero") }
         func places(_ count: Int) -> [Int] {

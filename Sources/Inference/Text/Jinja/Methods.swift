@@ -1,34 +1,50 @@
-/// Methods of strings, dictionaries and lists, as Python has them. Those that change their object are
-/// forbidden, as in Jinja's immutable sandbox.
+/// Methods of strings, dictionaries and lists, as Python has them.
+///
+/// Those that change their object are forbidden, as in Jinja's immutable sandbox.
 enum Methods {
     static let ofStrings: Set<String> = [
-        "split", "rsplit", "strip", "lstrip", "rstrip", "startswith", "endswith", "replace", "upper", "lower",
-        "title", "capitalize", "join", "find", "rfind", "index", "count", "format", "splitlines", "removeprefix",
-        "removesuffix", "isdigit", "isalpha", "isalnum", "isspace", "isupper", "islower", "isnumeric", "isdecimal",
-        "zfill", "ljust", "rjust", "center", "partition", "rpartition", "swapcase", "encode", "casefold",
+        "split", "rsplit", "strip", "lstrip", "rstrip", "startswith", "endswith", "replace",
+        "upper", "lower",
+        "title", "capitalize", "join", "find", "rfind", "index", "count", "format", "splitlines",
+        "removeprefix",
+        "removesuffix", "isdigit", "isalpha", "isalnum", "isspace", "isupper", "islower",
+        "isnumeric", "isdecimal",
+        "zfill", "ljust", "rjust", "center", "partition", "rpartition", "swapcase", "encode",
+        "casefold",
     ]
     static let ofDicts: Set<String> = [
         "items", "keys", "values", "get", "copy", "update", "pop", "popitem", "clear", "setdefault",
     ]
     static let ofLists: Set<String> = [
-        "index", "count", "copy", "append", "extend", "insert", "pop", "remove", "reverse", "sort", "clear",
+        "index", "count", "copy", "append", "extend", "insert", "pop", "remove", "reverse", "sort",
+        "clear",
     ]
     static let ofTuples: Set<String> = ["index", "count"]
     private static let changing: Set<String> = [
-        "update", "pop", "popitem", "clear", "setdefault", "append", "extend", "insert", "remove", "reverse", "sort",
+        "update", "pop", "popitem", "clear", "setdefault", "append", "extend", "insert", "remove",
+        "reverse", "sort",
     ]
 
-    static func call(_ name: String, on owner: Value, _ values: CallValues, _ interpreter: Interpreter)
+    static func call(
+        _ name: String,
+        on owner: Value,
+        _ values: CallValues,
+        _ interpreter: Interpreter
+    )
         throws(TemplateError) -> Value
     {
         switch owner {
         case .string(let text): return try string(name, text, values, interpreter)
         case .loop(let state):
             if name == "cycle" {
-                guard !values.positional.isEmpty else { throw TemplateError(.runtime, "no items for cycling given") }
+                guard !values.positional.isEmpty else {
+                    throw TemplateError(.runtime, "no items for cycling given")
+                }
                 return values.positional[state.place % values.positional.count]
             }
-            let same = state.lastChanged.map { Value.equal(.tuple($0), .tuple(values.positional)) } ?? false
+            let same =
+                state.lastChanged.map { Value.equal(.tuple($0), .tuple(values.positional)) }
+                ?? false
             state.lastChanged = values.positional
             return .bool(!same)
         case .counter(let counter):
@@ -42,20 +58,27 @@ enum Methods {
         default: break
         }
         if changing.contains(name) {
-            throw TemplateError(.security, "access to attribute '\(name)' of '\(owner.typeName)' object is unsafe.")
+            throw TemplateError(
+                .security,
+                "access to attribute '\(name)' of '\(owner.typeName)' object is unsafe."
+            )
         }
         switch (owner, name) {
         case (.dict(let dict), "items"): return .list(dict.items)
         case (.dict(let dict), "keys"): return .list(dict.keys)
         case (.dict(let dict), "values"): return .list(dict.values)
         case (.dict(let dict), "get"):
-            guard let key = values.value(0, "key") else { throw TemplateError(.runtime, "get needs a key") }
+            guard let key = values.value(0, "key") else {
+                throw TemplateError(.runtime, "get needs a key")
+            }
             return dict[key] ?? values.value(1, "default") ?? .none
         case (_, "copy"): return owner
         case (.list(let items), _), (.tuple(let items), _):
             guard let wanted = values.positional.first else { break }
             if name == "count" { return .int(items.count { Value.equal($0, wanted) }) }
-            if let place = items.firstIndex(where: { Value.equal($0, wanted) }) { return .int(place) }
+            if let place = items.firstIndex(where: { Value.equal($0, wanted) }) {
+                return .int(place)
+            }
             throw TemplateError(.runtime, "\(wanted.repr) is not in list")
         default: break
         }
@@ -63,14 +86,18 @@ enum Methods {
     }
 
     private static func string(
-        _ name: String, _ text: TaintedText, _ values: CallValues, _ interpreter: Interpreter
+        _ name: String,
+        _ text: TaintedText,
+        _ values: CallValues,
+        _ interpreter: Interpreter
     ) throws(TemplateError) -> Value {
         try interpreter.step(text.count >> 6)
         func argument(_ place: Int, _ label: String) throws(TemplateError) -> TaintedText? {
             switch values.value(place, label) {
             case nil, .some(.none): return nil
             case .string(let value)?: return value
-            case let other?: throw TemplateError(.runtime, "\(name): expected str, not \(other.typeName)")
+            case let other?:
+                throw TemplateError(.runtime, "\(name): expected str, not \(other.typeName)")
             }
         }
         func need(_ place: Int, _ label: String) throws(TemplateError) -> TaintedText {
@@ -89,11 +116,15 @@ enum Methods {
         case "lstrip": return .string(text.stripped(try argument(0, "chars"), right: false))
         case "rstrip": return .string(text.stripped(try argument(0, "chars"), left: false))
         case "split":
-            guard let separator = try argument(0, "sep") else { return .list(text.words(limit: limit(1)).map(Value.string)) }
+            guard let separator = try argument(0, "sep") else {
+                return .list(text.words(limit: limit(1)).map(Value.string))
+            }
             guard !separator.isEmpty else { throw TemplateError(.runtime, "empty separator") }
             return .list(text.split(separator, limit: limit(1)).map(Value.string))
         case "rsplit":
-            guard let separator = try argument(0, "sep") else { return .list(text.words().map(Value.string)) }
+            guard let separator = try argument(0, "sep") else {
+                return .list(text.words().map(Value.string))
+            }
             guard !separator.isEmpty else { throw TemplateError(.runtime, "empty separator") }
             var parts = text.split(separator)
             let most = limit(1)
@@ -109,12 +140,21 @@ enum Methods {
             return .list(lines(text, keepEnds: keep).map(Value.string))
         case "startswith", "endswith":
             let choices: [Value]
-            if case .tuple(let items)? = values.positional.first { choices = items } else { choices = Array(values.positional.prefix(1)) }
+            if case .tuple(let items)? = values.positional.first {
+                choices = items
+            } else {
+                choices = Array(values.positional.prefix(1))
+            }
             for choice in choices {
                 guard case .string(let part) = choice else {
-                    throw TemplateError(.runtime, "\(name) first arg must be str or a tuple of str, not \(choice.typeName)")
+                    throw TemplateError(
+                        .runtime,
+                        "\(name) first arg must be str or a tuple of str, not \(choice.typeName)"
+                    )
                 }
-                if name == "startswith" ? text.hasPrefix(part) : text.hasSuffix(part) { return .bool(true) }
+                if name == "startswith" ? text.hasPrefix(part) : text.hasSuffix(part) {
+                    return .bool(true)
+                }
             }
             return .bool(false)
         case "replace":
@@ -131,16 +171,23 @@ enum Methods {
         case "swapcase":
             return .string(
                 text.mapped {
-                    $0.properties.isUppercase ? $0.properties.lowercaseMapping : $0.properties.uppercaseMapping
-                })
+                    $0.properties.isUppercase
+                        ? $0.properties.lowercaseMapping : $0.properties.uppercaseMapping
+                }
+            )
         case "title": return .string(titled(text, byWord: true))
         case "capitalize": return .string(titled(text, byWord: false))
         case "join":
-            guard let items = values.positional.first else { throw TemplateError(.runtime, "join: missing argument") }
+            guard let items = values.positional.first else {
+                throw TemplateError(.runtime, "join: missing argument")
+            }
             var result = TaintedText()
             for (place, item) in try interpreter.iterate(items).enumerated() {
                 guard case .string(let part) = item else {
-                    throw TemplateError(.runtime, "sequence item \(place): expected str instance, \(item.typeName) found")
+                    throw TemplateError(
+                        .runtime,
+                        "sequence item \(place): expected str instance, \(item.typeName) found"
+                    )
                 }
                 if place > 0 { result.append(text) }
                 result.append(part)
@@ -162,22 +209,31 @@ enum Methods {
             return .string(text.hasPrefix(part) ? text[part.count..<text.count] : text)
         case "removesuffix":
             let part = try need(0, "suffix")
-            return .string(!part.isEmpty && text.hasSuffix(part) ? text[0..<text.count - part.count] : text)
+            return .string(
+                !part.isEmpty && text.hasSuffix(part) ? text[0..<text.count - part.count] : text
+            )
         case "partition", "rpartition":
             let separator = try need(0, "sep")
             guard !separator.isEmpty else { throw TemplateError(.runtime, "empty separator") }
             let places = text.places(of: separator)
             guard let place = name == "partition" ? places.first : places.last else {
                 let empty = Value.string(TaintedText())
-                return .tuple(name == "partition" ? [.string(text), empty, empty] : [empty, empty, .string(text)])
+                return .tuple(
+                    name == "partition"
+                        ? [.string(text), empty, empty] : [empty, empty, .string(text)]
+                )
             }
             return .tuple([
-                .string(text[0..<place]), .string(separator), .string(text[place + separator.count..<text.count]),
+                .string(text[0..<place]), .string(separator),
+                .string(text[place + separator.count..<text.count]),
             ])
         case "zfill", "ljust", "rjust", "center":
-            guard let width = number(0, "width") else { throw TemplateError(.runtime, "\(name): expected an integer") }
+            guard let width = number(0, "width") else {
+                throw TemplateError(.runtime, "\(name): expected an integer")
+            }
             try interpreter.grow(width)
-            let fill = name == "zfill" ? TaintedText("0") : try argument(1, "fillchar") ?? TaintedText(" ")
+            let fill =
+                name == "zfill" ? TaintedText("0") : try argument(1, "fillchar") ?? TaintedText(" ")
             return .string(Filters.padded(text, width, fill, name))
         case "encode": throw TemplateError(.runtime, "bytes are not available")
         default: return .bool(holds(name, text))
@@ -186,7 +242,9 @@ enum Methods {
 
     private static func holds(_ name: String, _ text: TaintedText) -> Bool {
         guard !text.isEmpty else { return false }
-        func all(_ test: (Unicode.Scalar.Properties) -> Bool) -> Bool { text.scalars.allSatisfy { test($0.properties) } }
+        func all(_ test: (Unicode.Scalar.Properties) -> Bool) -> Bool {
+            text.scalars.allSatisfy { test($0.properties) }
+        }
         switch name {
         case "isspace": return text.scalars.allSatisfy(TaintedText.isPythonSpace)
         case "isdigit": return all { $0.numericType == .decimal || $0.numericType == .digit }
@@ -197,14 +255,17 @@ enum Methods {
         case "isupper", "islower":
             let cased = text.scalars.filter { $0.properties.isCased }
             return !cased.isEmpty
-                && cased.allSatisfy { name == "isupper" ? $0.properties.isUppercase : $0.properties.isLowercase }
+                && cased.allSatisfy {
+                    name == "isupper" ? $0.properties.isUppercase : $0.properties.isLowercase
+                }
         default: return false
         }
     }
 
     private static func isLetter(_ properties: Unicode.Scalar.Properties) -> Bool {
         switch properties.generalCategory {
-        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: true
+        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter:
+            true
         default: false
         }
     }
@@ -223,11 +284,17 @@ enum Methods {
         var at = 0
         while at < text.count {
             let scalar = text.scalars[at]
-            guard "\n\r\u{b}\u{c}\u{1c}\u{1d}\u{1e}\u{85}\u{2028}\u{2029}".unicodeScalars.contains(scalar) else {
+            guard
+                "\n\r\u{b}\u{c}\u{1c}\u{1d}\u{1e}\u{85}\u{2028}\u{2029}".unicodeScalars.contains(
+                    scalar
+                )
+            else {
                 at += 1
                 continue
             }
-            let end = scalar == "\r" && at + 1 < text.count && text.scalars[at + 1] == "\n" ? at + 2 : at + 1
+            let end =
+                scalar == "\r" && at + 1 < text.count && text.scalars[at + 1] == "\n"
+                ? at + 2 : at + 1
             lines.append(text[start..<(keepEnds ? end : at)])
             start = end
             at = end

@@ -18,7 +18,9 @@ enum Operators {
         throws(TemplateError) -> Value
     {
         for value in [a, b] {
-            if case .undefined(let name) = value { throw TemplateError(.runtime, "'\(name)' is undefined") }
+            if case .undefined(let name) = value {
+                throw TemplateError(.runtime, "'\(name)' is undefined")
+            }
         }
         switch (sign, a, b) {
         case ("+", .string(let x), .string(let y)):
@@ -45,7 +47,8 @@ enum Operators {
         guard let x = a.number, let y = b.number else {
             throw TemplateError(
                 .runtime,
-                "unsupported operand type(s) for \(sign): '\(a.typeName)' and '\(b.typeName)'")
+                "unsupported operand type(s) for \(sign): '\(a.typeName)' and '\(b.typeName)'"
+            )
         }
         return .float(try real(sign, x, y))
     }
@@ -82,11 +85,16 @@ enum Operators {
         case "-": result = x.subtractingReportingOverflow(y)
         case "*": result = x.multipliedReportingOverflow(by: y)
         case "//", "%":
-            guard y != 0 else { throw TemplateError(.runtime, "integer division or modulo by zero") }
+            guard y != 0 else {
+                throw TemplateError(.runtime, "integer division or modulo by zero")
+            }
             guard !(x == .min && y == -1) else { throw TemplateError(.limit, "number too large") }
             let (quotient, remainder) = x.quotientAndRemainder(dividingBy: y)
             let adjusts = remainder != 0 && (remainder < 0) != (y < 0)
-            return .int(sign == "%" ? (adjusts ? remainder + y : remainder) : (adjusts ? quotient - 1 : quotient))
+            return .int(
+                sign == "%"
+                    ? (adjusts ? remainder + y : remainder) : (adjusts ? quotient - 1 : quotient)
+            )
         case "**":
             guard y >= 0 else { return .float(pow(Double(x), Double(y))) }
             var value = 1
@@ -104,7 +112,9 @@ enum Operators {
         return .int(result.partialValue)
     }
 
-    private static func real(_ sign: String, _ x: Double, _ y: Double) throws(TemplateError) -> Double {
+    private static func real(_ sign: String, _ x: Double, _ y: Double) throws(TemplateError)
+        -> Double
+    {
         switch sign {
         case "+": return x + y
         case "-": return x - y
@@ -140,14 +150,23 @@ enum Operators {
         case .undefined: return false
         case .string(let text):
             guard case .string(let part) = item else {
-                throw TemplateError(.runtime, "'in <string>' requires string as left operand, not \(item.typeName)")
+                throw TemplateError(
+                    .runtime,
+                    "'in <string>' requires string as left operand, not \(item.typeName)"
+                )
             }
             return text.contains(part)
         case .list(let items), .tuple(let items): return items.contains { Value.equal($0, item) }
         case .dict(let dict):
-            guard item.key != nil else { throw TemplateError(.runtime, "unhashable type: '\(item.typeName)'") }
+            guard item.key != nil else {
+                throw TemplateError(.runtime, "unhashable type: '\(item.typeName)'")
+            }
             return dict[item] != nil
-        default: throw TemplateError(.runtime, "argument of type '\(container.typeName)' is not iterable")
+        default:
+            throw TemplateError(
+                .runtime,
+                "argument of type '\(container.typeName)' is not iterable"
+            )
         }
     }
 
@@ -157,15 +176,23 @@ enum Operators {
         case (.string(let x), .string(let y)):
             return x.scalars.lexicographicallyPrecedes(y.scalars)
         case (.list(let x), .list(let y)), (.tuple(let x), .tuple(let y)):
-            for (left, right) in zip(x, y) where !Value.equal(left, right) { return try isLess(left, right) }
+            for (left, right) in zip(x, y) where !Value.equal(left, right) {
+                return try isLess(left, right)
+            }
             return x.count < y.count
         default:
             if let x = a.whole, let y = b.whole { return x < y }
             guard let x = a.number, let y = b.number else {
-                if case .undefined(let name) = a { throw TemplateError(.runtime, "'\(name)' is undefined") }
-                if case .undefined(let name) = b { throw TemplateError(.runtime, "'\(name)' is undefined") }
+                if case .undefined(let name) = a {
+                    throw TemplateError(.runtime, "'\(name)' is undefined")
+                }
+                if case .undefined(let name) = b {
+                    throw TemplateError(.runtime, "'\(name)' is undefined")
+                }
                 throw TemplateError(
-                    .runtime, "'<' not supported between instances of '\(a.typeName)' and '\(b.typeName)'")
+                    .runtime,
+                    "'<' not supported between instances of '\(a.typeName)' and '\(b.typeName)'"
+                )
             }
             return x < y
         }

@@ -1,5 +1,7 @@
-/// Reads a template: tokens to statements. Recursive descent whose depth is bounded, since a template
-/// comes from a model folder and may be anything.
+/// Reads a template.
+///
+/// Tokens to statements. Recursive descent whose depth is bounded, since a template comes from a
+/// model folder and may be anything.
 struct Parser {
     /// Nested brackets, blocks and prefixes.
     static let depthLimit = 200
@@ -30,7 +32,9 @@ struct Parser {
 
     private mutating func advance() { if at < tokens.count - 1 { at += 1 } }
 
-    private func isSymbol(_ text: String) -> Bool { current.kind == .symbol && current.text == text }
+    private func isSymbol(_ text: String) -> Bool {
+        current.kind == .symbol && current.text == text
+    }
     private func isName(_ text: String) -> Bool { current.kind == .name && current.text == text }
 
     private mutating func take(symbol text: String) -> Bool {
@@ -88,7 +92,9 @@ struct Parser {
                 if ends.contains(current.text) { return body }
                 if let statement = try statement() { body.append(contentsOf: statement) }
             default:
-                guard ends.isEmpty else { throw fail("missing '\(ends.sorted().joined(separator: "' or '"))'") }
+                guard ends.isEmpty else {
+                    throw fail("missing '\(ends.sorted().joined(separator: "' or '"))'")
+                }
                 return body
             }
         }
@@ -127,7 +133,8 @@ struct Parser {
         while true {
             try endTag()
             let body = try statements(
-                until: condition == nil ? ["endif"] : ["elif", "else", "endif"])
+                until: condition == nil ? ["endif"] : ["elif", "else", "endif"]
+            )
             branches.append((condition, body))
             let end = try name()
             if end == "endif" { break }
@@ -155,8 +162,14 @@ struct Parser {
         }
         try endTag()
         return Statement.Loop(
-            target: target, items: items, condition: condition, isRecursive: isRecursive, body: body,
-            otherwise: otherwise, line: line)
+            target: target,
+            items: items,
+            condition: condition,
+            isRecursive: isRecursive,
+            body: body,
+            otherwise: otherwise,
+            line: line
+        )
     }
 
     private mutating func target() throws(TemplateError) -> Target {
@@ -222,7 +235,9 @@ struct Parser {
         return text
     }
 
-    private mutating func parameters() throws(TemplateError) -> [(name: String, standard: Expression?)] {
+    private mutating func parameters() throws(TemplateError) -> [(
+        name: String, standard: Expression?
+    )] {
         var parameters: [(name: String, standard: Expression?)] = []
         try expect(symbol: "(")
         while !isSymbol(")") {
@@ -263,7 +278,11 @@ struct Parser {
         loops = outer
         advance()
         try endTag()
-        return .call(MacroDefinition(name: "caller", parameters: parameters, body: body), callee, line: line)
+        return .call(
+            MacroDefinition(name: "caller", parameters: parameters, body: body),
+            callee,
+            line: line
+        )
     }
 
     private mutating func filterBlock(_ line: Int) throws(TemplateError) -> Statement {
@@ -292,12 +311,16 @@ struct Parser {
 
     // MARK: Expressions, loosest first
 
-    private mutating func tupleOrExpression(conditional: Bool = true) throws(TemplateError) -> Expression {
+    private mutating func tupleOrExpression(conditional: Bool = true) throws(TemplateError)
+        -> Expression
+    {
         let first = conditional ? try expression() : try disjunction()
         guard isSymbol(",") else { return first }
         var items = [first]
         while take(symbol: ",") {
-            if [.blockEnd, .variableEnd].contains(current.kind) || isSymbol(")") || isSymbol("=") { break }
+            if [.blockEnd, .variableEnd].contains(current.kind) || isSymbol(")") || isSymbol("=") {
+                break
+            }
             items.append(conditional ? try expression() : try disjunction())
         }
         return .tuple(items)
@@ -422,7 +445,9 @@ struct Parser {
             }
             return .literal(.text(text))
         case .integer:
-            guard let value = Int(token.text) else { return .literal(.float(Double(token.text) ?? 0)) }
+            guard let value = Int(token.text) else {
+                return .literal(.float(Double(token.text) ?? 0))
+            }
             return .literal(.int(value))
         case .float: return .literal(.float(Double(token.text) ?? 0))
         case .symbol:
@@ -551,7 +576,8 @@ struct Parser {
         let starts: Set<Token.Kind> = [.name, .string, .integer, .float]
         let isValue =
             starts.contains(current.kind)
-            && !(current.kind == .name && ["else", "or", "and", "is", "if", "in", "not"].contains(current.text))
+            && !(current.kind == .name
+                && ["else", "or", "and", "is", "if", "in", "not"].contains(current.text))
             || isSymbol("[") || isSymbol("{")
         if isValue {
             arguments.positional = [try follow(try primary(), withFilters: false)]

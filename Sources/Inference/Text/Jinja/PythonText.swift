@@ -28,7 +28,8 @@ extension Value {
         switch self {
         case .string(let text): text.isTainted
         case .list(let items), .tuple(let items): items.contains(where: \.isTainted)
-        case .dict(let dict): dict.keys.contains(where: \.isTainted) || dict.values.contains(where: \.isTainted)
+        case .dict(let dict):
+            dict.keys.contains(where: \.isTainted) || dict.values.contains(where: \.isTainted)
         default: false
         }
     }
@@ -40,9 +41,13 @@ extension Value {
         case .string(let text): return Self.quoted(text.string)
         case .list(let items): return "[" + items.map(\.repr).joined(separator: ", ") + "]"
         case .tuple(let items):
-            return items.count == 1 ? "(\(items[0].repr),)" : "(" + items.map(\.repr).joined(separator: ", ") + ")"
+            return items.count == 1
+                ? "(\(items[0].repr),)" : "(" + items.map(\.repr).joined(separator: ", ") + ")"
         case .dict(let dict):
-            return "{" + zip(dict.keys, dict.values).map { "\($0.repr): \($1.repr)" }.joined(separator: ", ") + "}"
+            return "{"
+                + zip(dict.keys, dict.values).map { "\($0.repr): \($1.repr)" }.joined(
+                    separator: ", "
+                ) + "}"
         case .namespace, .macro, .loop, .function, .method, .counter: return "<\(typeName)>"
         default: return plain
         }
@@ -126,7 +131,9 @@ extension Value {
             return style.wrap("[", parts, "]", depth)
         case .dict(let dict):
             var pairs = Array(zip(dict.keys, dict.values))
-            if style.sortKeys { pairs.sort { $0.0.printed.scalars.lexicographicallyPrecedes($1.0.printed.scalars) } }
+            if style.sortKeys {
+                pairs.sort { $0.0.printed.scalars.lexicographicallyPrecedes($1.0.printed.scalars) }
+            }
             var parts: [String] = []
             for (key, value) in pairs {
                 let name: String
@@ -138,7 +145,8 @@ extension Value {
                 parts.append(name + style.keySeparator + (try value.json(style, depth: depth + 1)))
             }
             return style.wrap("{", parts, "}", depth)
-        default: throw TemplateError(.runtime, "Object of type \(typeName) is not JSON serializable")
+        default:
+            throw TemplateError(.runtime, "Object of type \(typeName) is not JSON serializable")
         }
     }
 
@@ -158,7 +166,9 @@ struct JSONDump {
     var sortKeys = false
 
     func wrap(_ open: String, _ parts: [String], _ close: String, _ depth: Int) -> String {
-        guard let indent, !parts.isEmpty else { return open + parts.joined(separator: itemSeparator) + close }
+        guard let indent, !parts.isEmpty else {
+            return open + parts.joined(separator: itemSeparator) + close
+        }
         let inner = "\n" + String(repeating: indent, count: depth + 1)
         return open + inner + parts.joined(separator: itemSeparator + inner) + "\n"
             + String(repeating: indent, count: depth) + close

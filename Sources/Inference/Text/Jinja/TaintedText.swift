@@ -54,7 +54,9 @@ struct TaintedText: Sendable, Hashable {
         for mark in untrusted {
             let low = max(mark.lowerBound, range.lowerBound)
             let high = min(mark.upperBound, range.upperBound)
-            if low < high { part.untrusted.append(low - range.lowerBound..<high - range.lowerBound) }
+            if low < high {
+                part.untrusted.append(low - range.lowerBound..<high - range.lowerBound)
+            }
         }
         return part
     }
@@ -83,7 +85,8 @@ struct TaintedText: Sendable, Hashable {
     func hasPrefix(_ other: TaintedText) -> Bool { scalars.starts(with: other.scalars) }
 
     func hasSuffix(_ other: TaintedText) -> Bool {
-        scalars.count >= other.scalars.count && scalars.suffix(other.scalars.count).elementsEqual(other.scalars)
+        scalars.count >= other.scalars.count
+            && scalars.suffix(other.scalars.count).elementsEqual(other.scalars)
     }
 
     /// Without the characters of `set` (white space if nil) at the ends.
@@ -102,7 +105,8 @@ struct TaintedText: Sendable, Hashable {
     /// `str.isspace` of one character.
     static func isPythonSpace(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
-        case 0x09...0x0D, 0x1C...0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029, 0x202F, 0x205F,
+        case 0x09...0x0D, 0x1C...0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029, 0x202F,
+            0x205F,
             0x3000:
             true
         default: false

@@ -3,7 +3,9 @@ extension Interpreter {
     func test(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError) -> Bool {
         try step()
         func other() throws(TemplateError) -> Value {
-            guard let other = values.positional.first else { throw TemplateError(.runtime, "test '\(name)' needs an argument") }
+            guard let other = values.positional.first else {
+                throw TemplateError(.runtime, "test '\(name)' needs an argument")
+            }
             return other
         }
         switch name {
@@ -51,13 +53,16 @@ extension Interpreter {
             default: return false
             }
         case "odd", "even", "divisibleby":
-            guard let whole = value.whole else { throw TemplateError(.runtime, "test '\(name)' needs an integer") }
+            guard let whole = value.whole else {
+                throw TemplateError(.runtime, "test '\(name)' needs an integer")
+            }
             let divisor = name == "divisibleby" ? try other().whole ?? 0 : 2
             guard divisor != 0 else { throw TemplateError(.runtime, "integer modulo by zero") }
             let rest = divisor == -1 ? 0 : whole % divisor
             return name == "odd" ? rest != 0 : rest == 0
         case "lower", "upper":
-            return try Methods.call("is\(name)", on: .string(value.printed), CallValues(), self).isTrue
+            return try Methods.call("is\(name)", on: .string(value.printed), CallValues(), self)
+                .isTrue
         case "eq", "equalto", "==": return Value.equal(value, try other())
         case "ne", "!=": return !Value.equal(value, try other())
         case "lt", "lessthan", "<": return try Operators.compare("<", value, try other())

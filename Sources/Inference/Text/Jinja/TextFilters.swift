@@ -1,8 +1,12 @@
 // Filters of text.
 extension Interpreter {
     /// Applies a filter of text; nil where there is none of this name.
-    func textFilter(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError) -> Value? {
-        func method(_ name: String, _ arguments: CallValues = CallValues()) throws(TemplateError) -> Value {
+    func textFilter(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError)
+        -> Value?
+    {
+        func method(_ name: String, _ arguments: CallValues = CallValues()) throws(TemplateError)
+            -> Value
+        {
             try Methods.call(name, on: .string(value.printed), arguments, self)
         }
         let text = value.printed
@@ -17,9 +21,13 @@ extension Interpreter {
         case "string", "safe": return name == "safe" && !value.isUndefined ? value : .string(text)
         case "replace":
             let (old, new) = (values.value(0, "old")?.printed, values.value(1, "new")?.printed)
-            guard let old, let new else { throw TemplateError(.runtime, "replace needs two arguments") }
+            guard let old, let new else {
+                throw TemplateError(.runtime, "replace needs two arguments")
+            }
             var arguments = CallValues(positional: [.string(old), .string(new)])
-            if let count = values.value(2, "count")?.whole { arguments.positional.append(.int(count)) }
+            if let count = values.value(2, "count")?.whole {
+                arguments.positional.append(.int(count))
+            }
             return try method("replace", arguments)
         case "indent": return .string(try indented(text, values))
         case "escape", "e", "forceescape":
@@ -33,14 +41,17 @@ extension Interpreter {
                     case "'": "&#39;"
                     default: String(scalar)
                     }
-                })
+                }
+            )
         case "urlencode":
             var result = ""
             for byte in text.string.utf8 {
                 let isPlain =
                     byte &- 0x30 < 10 || (byte | 0x20) &- 0x61 < 26 || "-._~/".utf8.contains(byte)
                 let digits = String(byte, radix: 16, uppercase: true)
-                result += isPlain ? String(Unicode.Scalar(byte)) : "%\(digits.count < 2 ? "0" : "")\(digits)"
+                result +=
+                    isPlain
+                    ? String(Unicode.Scalar(byte)) : "%\(digits.count < 2 ? "0" : "")\(digits)"
             }
             return .string(TaintedText(result, madeFrom: [text]))
         case "striptags":
@@ -82,7 +93,9 @@ extension Interpreter {
         return result
     }
 
-    private func indented(_ text: TaintedText, _ values: CallValues) throws(TemplateError) -> TaintedText {
+    private func indented(_ text: TaintedText, _ values: CallValues) throws(TemplateError)
+        -> TaintedText
+    {
         let width: TaintedText
         switch values.value(0, "width") {
         case .string(let given)?: width = given

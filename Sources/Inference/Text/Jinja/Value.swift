@@ -119,7 +119,11 @@ extension Value {
         case .null: self = .none
         case .bool(let flag): self = .bool(flag)
         case .number(let number):
-            if number.isInteger, let whole = number.int { self = .int(whole) } else { self = .float(number.double) }
+            if number.isInteger, let whole = number.int {
+                self = .int(whole)
+            } else {
+                self = .float(number.double)
+            }
         case .string(let string): self = .string(text(string))
         case .array(let elements): self = .list(elements.map { Value($0, trusted: trusted) })
         case .object(let object):
@@ -209,7 +213,9 @@ extension Value {
             return x.count == y.count && zip(x, y).allSatisfy(equal)
         case (.dict(let x), .dict(let y)):
             return x.count == y.count
-                && zip(x.keys, x.values).allSatisfy { key, value in y[key].map { equal($0, value) } ?? false }
+                && zip(x.keys, x.values).allSatisfy { key, value in
+                    y[key].map { equal($0, value) } ?? false
+                }
         case (.int(let x), .int(let y)): return x == y
         case (.namespace(let x), .namespace(let y)): return x === y
         case (.macro(let x), .macro(let y)): return x === y
