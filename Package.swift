@@ -161,9 +161,15 @@ let frontTests: [Target] = [
     tests("OpenAI", ["OpenAI", "JSON"]),
     tests("Streams", ["Streams"]),
     tests("Generations", ["Generations", "EngineLink"]),
+    tests("Text", ["Text", "JSON"]),
 ]
 
-let engineTests: [Target] = []
+let engineTests: [Target] = [
+    tests("Torch", ["Torch"]),
+    tests("NN", ["NN", "Torch"]),
+    tests("Weights", ["Weights", "Torch", "Checkpoints"]),
+    tests("Models", ["Models", "NN", "Torch", "Weights", "Checkpoints", "JSON"]),
+]
 
 let package = Package(
     name: "torchgate",

@@ -102,6 +102,7 @@ class House:
 
     def new_key(self, *words: str) -> dict[str, str]:
         made: dict[str, str] = json.loads(self.keys("create", "--name", "test", "--json", *words))
+        time.sleep(0.1)  # within which a running server knows it
         return made
 
     def call(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from house import House, fixture_models
+from house import ROOT, House, fixture_models
 
 GOOD: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
 CHAT = "/v1/chat/completions"
@@ -146,7 +146,7 @@ def test_a_prompt_beyond_the_context_names_the_numbers(tiny: House) -> None:
 def test_token_ids_outside_the_vocabulary_are_400(tiny: House) -> None:
     for ids in ([-1], [10**9], [1.5], [[1], ["x"]]):
         answer = tiny.call("/v1/completions", {"prompt": ids, "max_tokens": 1})
-        assert answer.status == 400 and answer.error["param"] == "prompt", ids
+        assert answer.status == 400 and answer.error["param"].startswith("prompt"), ids
 
 
 def test_a_slow_body_is_408_or_closed(tiny: House) -> None:
@@ -222,12 +222,8 @@ def test_damaged_models_are_503_and_nothing_else_stops(new_house: Callable[..., 
     (lying / "model.safetensors").write_bytes(
         len(encoded).to_bytes(8, "little") + encoded + bytes(data[8 + size :])
     )
-    smol = next((house.folder / "../").resolve().glob("nothing"), None)
-    assert smol is None
     cut = models / "cut"
     cut.mkdir()
-    from house import ROOT
-
     source = next((ROOT / ".deps/models/SmolLM2-135M-Instruct").glob("*.gguf"))
     with source.open("rb") as file:
         (cut / "cut.gguf").write_bytes(file.read(20_000_000))

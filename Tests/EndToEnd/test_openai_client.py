@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import openai
 import pytest
 from house import SMOL, House
@@ -16,7 +15,7 @@ def client(house: House, key: str | None = None) -> openai.OpenAI:
         api_key=key or house.key,
         max_retries=0,
         timeout=120,
-        http_client=httpx.Client(verify=house.context()),
+        http_client=openai.DefaultHttpxClient(verify=house.context()),
     )
 
 

@@ -1,0 +1,247 @@
+"""How events travel: one write a step and stream, at once, over HTTP/1.1 and HTTP/2."""
+
+from __future__ import annotations
+
+import json
+import re
+import select
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from house import ROOT, House, wait_for
+
+PROMPT = {"messages": [{"role": "user", "content": "go"}], "stream": True, "ignore_eos": True}
+
+
+def scripted(new_house: Callable[..., House], tiny_models: Path, step_ms: int, **settings: str) -> House:
+    """A server whose engine is the scripted one, with a step every so many milliseconds."""
+    program = ROOT / ".build" / "release" / "scripted-engine"
+    if not program.exists():
+        program = ROOT / ".build-tests" / "release" / "scripted-engine"
+    if not program.exists():
+        pytest.skip("the scripted engine is not built: scripts/test.sh units builds it")
+    wrapper = tiny_models.parent / f"engine-{step_ms}"
+    wrapper.write_text(f'#!/bin/sh\nexec {program} "$@" --stepMs {step_ms} --slots 2000 --vocabularySize 1200\n')
+    wrapper.chmod(0o755)
+    values = {"ENGINE_EXECUTABLE": str(wrapper), "LIMITS_QUEUE": "4000", **settings}
+    return new_house(values, model="llama-tied", models_dir=str(tiny_models))
+
+
+def test_events_arrive_one_by_one_over_http_1_1(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = scripted(new_house, tiny_models, 20)
+    assert house.chat("warm", max_tokens=2).status == 200
+    body = json.dumps({**PROMPT, "max_tokens": 60}).encode()
+    with socket.create_connection(("127.0.0.1", house.https)) as plain, house.context().wrap_socket(
+        plain, server_hostname="localhost"
+    ) as tls:
+        tls.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            + f"Authorization: Bearer {house.key}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        reads: list[tuple[float, bytes]] = []
+        whole = b""
+        while b"[DONE]" not in whole:
+            data = tls.recv(65536)
+            assert data
+            reads.append((time.monotonic(), data))
+            whole += data
+    assert b"Transfer-Encoding: chunked" in whole.split(b"\r\n\r\n")[0]
+    alone = [data.count(b"data: {") == 1 for _, data in reads if b"data: {" in data]
+    assert sum(alone) >= 0.95 * (len(alone) - 2), f"{sum(alone)} of {len(alone)} reads held one event"
+    times = [at for at, data in reads if b'"content":"' in data][2:-2]
+    gaps = sorted(b - a for a, b in zip(times, times[1:], strict=False))
+    assert gaps[len(gaps) // 2] < 0.05, gaps
+
+
+def test_events_arrive_one_by_one_over_http_2(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = scripted(new_house, tiny_models, 20)
+    assert house.chat("warm", max_tokens=2).status == 200
+    process = subprocess.Popen(
+        ["curl", "-sSN", "--http2", "-D", "/dev/stderr", "--cacert", house.ca, "-H",
+         f"Authorization: Bearer {house.key}", "-H", "Content-Type: application/json", "-d",
+         json.dumps({**PROMPT, "max_tokens": 60}), house.base + "/v1/chat/completions"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout and process.stderr
+    counts: list[int] = []
+    while True:
+        select.select([process.stdout], [], [], 5)
+        data = process.stdout.raw.read(65536)  # type: ignore[attr-defined]
+        if not data:
+            break
+        if b"data: {" in data:
+            counts.append(data.count(b"data: {"))
+    assert process.stderr.read().startswith(b"HTTP/2 200")
+    assert counts.count(1) >= 0.95 * (len(counts) - 2), counts
+
+
+def test_one_flush_a_step_and_stream(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = scripted(new_house, tiny_models, 10)
+    assert house.chat("warm", max_tokens=2).status == 200
+
+    def flushes() -> float:
+        text = house.call("/metrics").body.decode()
+        found = re.search(r"^torchgate_flushes_total ([0-9.]+)", text, re.M)
+        assert found
+        return float(found.group(1))
+
+    before = flushes()
+    answer = house.call("/v1/chat/completions", {**PROMPT, "max_tokens": 100})
+    assert answer.body.count(b"data: {") >= 101
+    used = flushes() - before
+    assert 95 <= used <= 110, used
+
+
+def test_heartbeats_and_load_progress_while_nothing_comes(
+    new_house: Callable[..., House], tiny_models: Path
+) -> None:
+    house = scripted(new_house, tiny_models, 1500, STREAMS_HEARTBEAT="0.3", STREAMS_HEADER_DELAY="0.2")
+    answer = house.call("/v1/chat/completions", {**PROMPT, "max_tokens": 2})
+    assert answer.body.startswith(b": ok\n")
+    assert answer.body.count(b": ping\n") >= 3
+    assert b": ping\n\n" not in answer.body
+
+
+def test_a_client_that_leaves_cancels_its_work(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = scripted(new_house, tiny_models, 20)
+    assert house.chat("warm", max_tokens=2).status == 200
+    for stream in ("true", "false"):
+        body = json.dumps({**PROMPT, "max_tokens": 4000, "stream": stream == "true"})
+        process = subprocess.Popen(
+            ["curl", "-sN", "--cacert", house.ca, "-H", f"Authorization: Bearer {house.key}", "-H",
+             "Content-Type: application/json", "-d", body, house.base + "/v1/chat/completions"],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_for("the generation", 5, lambda: house.status()["running"] == 1)
+        process.kill()
+        process.wait()
+        wait_for("its end", 1, lambda: house.status()["running"] == 0)
+
+
+def test_a_thousand_streams_complete_in_little_memory(
+    new_house: Callable[..., House], tiny_models: Path
+) -> None:
+    house = scripted(
+        new_house, tiny_models, 50, NGINX_KEY_CONNECTIONS="2000", NGINX_KEY_BURST="2000",
+        NGINX_KEY_RATE="2000", SERVER_MAX_CONNECTIONS="1500", ENGINE_SLOTS="2000",
+    )  # fmt: skip
+    assert house.chat("warm", max_tokens=2).status == 200
+    body = json.dumps({**PROMPT, "max_tokens": 100}).encode()
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        + f"Authorization: Bearer {house.key}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
+    sockets: list[socket.socket] = []
+    for _ in range(1000):
+        # In clear on loopback: the client must not be what is measured.
+        connection = socket.create_connection(("127.0.0.1", house.http))
+        connection.sendall(head + body)
+        sockets.append(connection)
+    received = {connection.fileno(): b"" for connection in sockets}
+    events = {connection.fileno(): 0 for connection in sockets}
+    peak = 0
+    poll = select.epoll()
+    for connection in sockets:
+        poll.register(connection.fileno(), select.EPOLLIN)
+    open_streams = {connection.fileno(): connection for connection in sockets}
+    deadline = time.monotonic() + 90
+    next_look = 0.0
+    while open_streams and time.monotonic() < deadline:
+        for number, _ in poll.poll(0.2):
+            data = open_streams[number].recv(65536)
+            events[number] += data.count(b"data: {")
+            received[number] = (received[number] + data)[-200:]
+            if not data or b"[DONE]" in received[number]:
+                poll.unregister(number)
+                del open_streams[number]
+        if time.monotonic() > next_look:
+            next_look = time.monotonic() + 0.5
+            peak = max(peak, resident(house.server_pid()))
+    complete = sum(b"[DONE]" in tail for tail in received.values())
+    assert complete == 1000
+    assert min(events.values()) >= 100
+    assert peak < 150 << 20, f"{peak >> 20} MiB"
+    for connection in sockets:
+        connection.close()
+
+
+def resident(pid: int) -> int:
+    text = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+)", text)
+    assert found
+    return int(found.group(1)) * 1024
+
+
+def test_the_server_is_small_quick_and_without_libtorch(
+    new_house: Callable[..., House], tiny_models: Path
+) -> None:
+    house = scripted(new_house, tiny_models, 10)
+    time.sleep(5)
+    pid = house.server_pid()
+    assert resident(pid) < 40 << 20, f"{resident(pid) >> 20} MiB"
+    program = ROOT / ".build" / "release" / "torchgate"
+    libraries = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True).stdout
+    assert "torch" not in libraries and "swift" not in libraries
+
+
+def test_distinct_prompts_at_once_equal_the_same_alone(smol: House) -> None:
+    prompts = [f"Count from {i} to {i + 5}." for i in range(64)]
+    alone = [smol.chat(p, max_tokens=16).text for p in prompts[::8]]
+    together: list[str] = [""] * len(prompts)
+
+    def ask(place: int) -> None:
+        answer = smol.chat(prompts[place], max_tokens=16)
+        assert answer.status == 200, answer.body
+        together[place] = answer.text
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(prompts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300)
+    assert together[::8] == alone
+
+
+def test_a_seed_draws_the_same_alone_and_in_a_batch(smol: House) -> None:
+    def draw() -> str:
+        return smol.chat("Tell me a story.", max_tokens=16, temperature=1, seed=42).text
+
+    alone = draw()
+    found: list[str] = []
+    others = [threading.Thread(target=lambda i=i: smol.chat(f"Say {i}.", max_tokens=24, temperature=1, seed=i))
+              for i in range(15)]  # fmt: skip
+    for thread in others:
+        thread.start()
+    found.append(draw())
+    for thread in others:
+        thread.join(120)
+    assert found == [alone]
+
+
+def test_beyond_the_queue_comes_503_with_retry_after(
+    new_house: Callable[..., House], tiny_models: Path
+) -> None:
+    house = scripted(new_house, tiny_models, 200, LIMITS_QUEUE="2")
+    house.stop()
+    wrapper = tiny_models.parent / "engine-200"
+    wrapper.write_text(wrapper.read_text().replace("--slots 2000", "--slots 1"))
+    house.start()
+    answers = []
+
+    def ask() -> None:
+        answers.append(house.chat("x", max_tokens=5))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    refused = [a for a in answers if a.status == 503]
+    assert refused and len(refused) < 8
+    assert refused[0].error["code"] == "server_overloaded" and int(refused[0].headers["retry-after"]) >= 1
