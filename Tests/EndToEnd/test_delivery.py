@@ -26,7 +26,7 @@ def scripted(new_house: Callable[..., House], tiny_models: Path, step_ms: int, *
     if not program.exists():
         pytest.skip("the scripted engine is not built: scripts/test.sh units builds it")
     wrapper = tiny_models.parent / f"engine-{step_ms}"
-    wrapper.write_text(f'#!/bin/sh\nexec {program} "$@" --stepMs {step_ms} --slots 2000 --vocabularySize 1200\n')
+    wrapper.write_text(f'#!/bin/sh\nexec {program} "$@" --stepMs {step_ms} --slots 2000 --vocabularySize 1280 --tokens [64,65,66,67,68]\n')
     wrapper.chmod(0o755)
     values = {"ENGINE_EXECUTABLE": str(wrapper), "LIMITS_QUEUE": "4000", **settings}
     return new_house(values, model="llama-tied", models_dir=str(tiny_models))
