@@ -15,7 +15,7 @@ count() { grep -oE "$2" "$1" | tail -n 1 | grep -oE '[0-9]+' | head -n 1 || true
 
 if [ "$what" != end ]; then
     log=$(mktemp)
-    swift test -c release --scratch-path .build-tests --parallel 2>&1 | tee "$log"
+    swift test -c release --scratch-path .build-tests --no-parallel 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     total=$(count "$log" 'Test run with [0-9]+ tests?')
     issues=$(grep -cE '^✘ Test .* failed after' "$log" || true)

@@ -6,7 +6,9 @@ import Text
 /// Renders of transformers 5.17 for ten conversations through 14 public templates.
 struct ChatTemplateGoldenTests {
     private static let folder = URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent().appending(path: "Fixtures/templates")
+        .deletingLastPathComponent().deletingLastPathComponent().appending(
+            path: "Fixtures/templates"
+        )
 
     private static func golden() throws -> JSONValue {
         try JSONValue.parse(try Data(contentsOf: folder.appending(path: "golden.json")))
@@ -18,18 +20,26 @@ struct ChatTemplateGoldenTests {
     func `a template renders what transformers renders`(name: String) throws {
         let golden = try Self.golden()
         let source = try String(
-            contentsOf: Self.folder.appending(path: "\(name).jinja"), encoding: .utf8)
+            contentsOf: Self.folder.appending(path: "\(name).jinja"),
+            encoding: .utf8
+        )
         var specials: [String: String] = [:]
-        for (key, value) in try #require(golden["special"]?.object).members { specials[key] = value.string }
+        for (key, value) in try #require(golden["special"]?.object).members {
+            specials[key] = value.string
+        }
         let templates = try ChatTemplates(source: source, specialTokens: specials) { _ in false }
         let results = try #require(golden["results"]?[name]?.object)
         for (title, expected) in results.members {
             let conversation = try #require(golden["cases"]?[title]?.object)
-            var request = ChatTemplates.Request(messages: try #require(conversation["messages"]?.array))
+            var request = ChatTemplates.Request(
+                messages: try #require(conversation["messages"]?.array)
+            )
             request.tools = conversation["tools"]?.array ?? []
             request.addGenerationPrompt = conversation["add_generation_prompt"]?.bool ?? false
             request.continueFinalMessage = conversation["continue_final_message"]?.bool ?? false
-            if let flag = conversation["enable_thinking"] { request.keywords["enable_thinking"] = flag }
+            if let flag = conversation["enable_thinking"] {
+                request.keywords["enable_thinking"] = flag
+            }
             request.clock = Self.clock()
             do {
                 let rendered = try templates.render(request)

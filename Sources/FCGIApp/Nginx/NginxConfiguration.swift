@@ -48,6 +48,7 @@ public struct NginxConfiguration: Sendable, Equatable {
     public init() {}
 
     /// The files, by name, to be written into one folder.
+    ///
     /// `folder`: where they will lie.
     public func render(folder: String) -> [(name: String, content: String)] {
         [("nginx.conf", main(folder: folder)), ("fcgi_params", Self.parameters)]

@@ -26,8 +26,9 @@ public final class Application: Sendable {
     private let accessLog: Logger
     private let draining = Mutex(false)
 
-    /// Puts the rooms together; starts nothing but the supervisor.
-    /// `keys`: nil where authentication is off.
+    /// Puts the rooms together.
+    ///
+    /// Starts nothing but the supervisor. `keys`: nil where authentication is off.
     public init(settings: Settings, keys: KeyStore?, launcher: any EngineLauncher, log: Logger) {
         self.settings = settings
         self.keys = keys
@@ -83,6 +84,7 @@ public final class Application: Sendable {
     }
 
     /// Takes no new work, lets what runs end, then lets go of the engine.
+    ///
     /// `unload`: whether the engine ends too; else it waits for the next front.
     public func stop(drainSeconds: Double, unload: Bool) {
         draining.withLock { $0 = true }

@@ -51,8 +51,8 @@ struct PromptTemplate: Sendable {
     }
 
     /// Renders and tokenises.
-    /// `clock`: what `strftime_now` tells.
-    /// `seconds`: how long the template may run.
+    ///
+    /// `clock`: what `strftime_now` tells. `seconds`: how long the template may run.
     /// - Throws: 400 where the template refuses the conversation, 500 where it fails.
     func prompt(_ conversation: Conversation, clock: Date, seconds: Double) throws(APIError)
         -> Prompt

@@ -10,6 +10,7 @@ public final class EngineLoop {
     private var served: ServedEngine?
 
     /// A loop without a model.
+    ///
     /// `log`: takes one line at a time; lines hold no token and no text.
     public init(endpoint: EngineEndpoint, log: @escaping (String) -> Void) {
         self.endpoint = endpoint

@@ -107,9 +107,9 @@ public final class ChatTemplate: @unchecked Sendable {
     }
 
     /// Renders with these variables.
-    /// `trusted`: variables whose text is the model's makers'.
-    /// `client`: variables whose text is the client's.
-    /// `clock`: what `strftime_now` tells, in seconds since 1970.
+    ///
+    /// `trusted`: variables whose text is the model's makers'. `client`: variables whose text is
+    /// the client's. `clock`: what `strftime_now` tells, in seconds since 1970.
     /// - Throws: `TemplateError`.
     public func render(
         trusted: JSONObject,

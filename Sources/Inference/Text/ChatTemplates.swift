@@ -54,6 +54,7 @@ public final class ChatTemplates: Sendable {
     public var iteratesContent: Bool { standard.iteratesContent }
 
     /// A template by its source, or the fallback.
+    ///
     /// `hasToken`: whether a word is one token of the vocabulary.
     /// - Throws: `TemplateError`.
     public convenience init(
