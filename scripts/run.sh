@@ -20,10 +20,12 @@ if [ -e "$run/torchgate.pid" ] && kill -0 "$(cat "$run/torchgate.pid")" 2>/dev/n
 fi
 
 state=$run/state
-mkdir -p -m 700 "$state"
+mkdir -p "$state"
+chmod 700 "$state"
 tls=$run/tls
 if [ ! -s "$tls/cert.pem" ] || ! openssl x509 -checkend 86400 -noout -in "$tls/cert.pem" >/dev/null 2>&1; then
-    mkdir -p -m 700 "$tls"
+    mkdir -p "$tls"
+    chmod 700 "$tls"
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 825 \
         -subj /CN=localhost -addext "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1" \
         -addext basicConstraints=critical,CA:TRUE \

@@ -5,7 +5,7 @@
 #   scripts/test.sh units      the rooms only
 #   scripts/test.sh end        end to end only (after `make build`)
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 what=${1:-all}
 passed=0
 failed=0

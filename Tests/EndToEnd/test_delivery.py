@@ -26,7 +26,8 @@ def scripted(new_house: Callable[..., House], tiny_models: Path, step_ms: int, *
     if not program.exists():
         pytest.skip("the scripted engine is not built: scripts/test.sh units builds it")
     wrapper = tiny_models.parent / f"engine-{step_ms}"
-    wrapper.write_text(f'#!/bin/sh\nexec {program} "$@" --stepMs {step_ms} --slots 2000 --vocabularySize 1280 --tokens [64,65,66,67,68]\n')
+    words = f"--stepMs {step_ms} --slots 2000 --vocabularySize 1280 --tokens [64,65,66,67,68]"
+    wrapper.write_text(f'#!/bin/sh\nexec {program} "$@" {words}\n')
     wrapper.chmod(0o755)
     values = {"ENGINE_EXECUTABLE": str(wrapper), "LIMITS_QUEUE": "4000", **settings}
     return new_house(values, model="llama-tied", models_dir=str(tiny_models))
@@ -214,8 +215,11 @@ def test_a_seed_draws_the_same_alone_and_in_a_batch(smol: House) -> None:
 
     alone = draw()
     found: list[str] = []
-    others = [threading.Thread(target=lambda i=i: smol.chat(f"Say {i}.", max_tokens=24, temperature=1, seed=i))
-              for i in range(15)]  # fmt: skip
+
+    def other(number: int) -> None:
+        smol.chat(f"Say {number}.", max_tokens=24, temperature=1, seed=number)
+
+    others = [threading.Thread(target=other, args=(i,)) for i in range(15)]
     for thread in others:
         thread.start()
     found.append(draw())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from house import House
 
@@ -23,8 +24,8 @@ def test_a_key_over_its_limit_gets_429_and_others_do_not(tiny: House) -> None:
     assert tiny.chat("hi", max_tokens=1, key=other).status == 200
 
 
-def test_nginx_limits_a_flooding_key_alone(new_house) -> None:  # type: ignore[no-untyped-def]
-    house: House = new_house({"NGINX_KEY_RATE": "5", "NGINX_KEY_BURST": "5"})
+def test_nginx_limits_a_flooding_key_alone(new_house: Callable[..., House]) -> None:
+    house = new_house({"NGINX_KEY_RATE": "5", "NGINX_KEY_BURST": "5"})
     flood = house.new_key()["key"]
     other = house.new_key()["key"]
     statuses = [house.call("/v1/models", key=flood).status for _ in range(30)]

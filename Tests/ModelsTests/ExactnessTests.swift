@@ -6,7 +6,8 @@ import Torch
 /// In float32 a position's logits have the same bits however the work was cut.
 @Suite(.serialized) struct ExactnessTests {
     @Test(arguments: GoldenTests.names)
-    func `logits do not depend on chunks, batch, threads or a second prefill`(_ name: String) throws {
+    func `logits do not depend on chunks, batch, threads or a second prefill`(_ name: String) throws
+    {
         defer { Torch.start(threads: 2) }
         let golden = try Golden(name)
         let count = golden.ids.count
@@ -53,8 +54,10 @@ import Torch
             try Torch.checked {
                 model(
                     Step(
-                        tokens: Array(ids), runs: [.init(state: state, count: ids.count)],
-                        outputRows: [ids.count - 1])
+                        tokens: Array(ids),
+                        runs: [.init(state: state, count: ids.count)],
+                        outputRows: [ids.count - 1]
+                    )
                 ).floats
             }
         }
@@ -73,8 +76,11 @@ import Torch
         let found = try Torch.checked {
             golden.model(
                 Step(
-                    tokens: golden.ids, runs: [.init(state: state, count: golden.ids.count)],
-                    outputRows: Array(golden.ids.indices)))
+                    tokens: golden.ids,
+                    runs: [.init(state: state, count: golden.ids.count)],
+                    outputRows: Array(golden.ids.indices)
+                )
+            )
         }.floats
         let worst = zip(found, golden.logits).map { abs($0 - $1) }.max() ?? 9
         let largest = golden.logits.map(abs).max() ?? 0
@@ -92,13 +98,21 @@ import Torch
             Step(tokens: [1280], runs: [.init(state: state, count: 1)], outputRows: [0]),
             Step(tokens: [-1], runs: [.init(state: state, count: 1)], outputRows: [0]),
             Step(
-                tokens: [1, 2, 3, 4, 5], runs: [.init(state: state, count: 5)], outputRows: [0]),
+                tokens: [1, 2, 3, 4, 5],
+                runs: [.init(state: state, count: 5)],
+                outputRows: [0]
+            ),
             Step(
-                tokens: [1, 2], runs: [.init(state: state, count: 1), .init(state: state, count: 1)],
-                outputRows: [0]),
+                tokens: [1, 2],
+                runs: [.init(state: state, count: 1), .init(state: state, count: 1)],
+                outputRows: [0]
+            ),
             Step(
-                input: .tokens([1]), positions: [[4096]], runs: [.init(state: state, count: 1)],
-                outputRows: [0]),
+                input: .tokens([1]),
+                positions: [[4096]],
+                runs: [.init(state: state, count: 1)],
+                outputRows: [0]
+            ),
         ]
         for step in cases {
             #expect(throws: TorchError.self) { try Torch.checked { model(step) } }

@@ -15,7 +15,8 @@ struct Golden {
     let greedy: [Int32]
 
     init(_ name: String, dtype: Tensor.DType = .float32) throws {
-        let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        let folder = URL(filePath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent()
             .appending(path: "Fixtures/models/\(name)").path
         model = try ModelRegistry.load(Checkpoint(opening: folder), dtype: dtype)
         let file = try Data(contentsOf: URL(filePath: "\(folder)/golden_chat.safetensors"))
@@ -49,8 +50,11 @@ struct Golden {
         let all = try Torch.checked {
             golden.model(
                 Step(
-                    tokens: golden.ids, runs: [.init(state: state, count: golden.ids.count)],
-                    outputRows: Array(golden.ids.indices)))
+                    tokens: golden.ids,
+                    runs: [.init(state: state, count: golden.ids.count)],
+                    outputRows: Array(golden.ids.indices)
+                )
+            )
         }
         #expect(all.shape == [golden.ids.count, golden.model.vocabularySize])
         let worst = zip(all.floats, golden.logits).map { abs($0 - $1) }.max() ?? .infinity
@@ -66,8 +70,10 @@ struct Golden {
         var generated: [Int32] = []
         while generated.count < golden.greedy.count {
             let step = Step(
-                tokens: next, runs: [.init(state: state, count: next.count)],
-                outputRows: [next.count - 1])
+                tokens: next,
+                runs: [.init(state: state, count: next.count)],
+                outputRows: [next.count - 1]
+            )
             let rows = try Torch.checked {
                 Sampler().sample(logits: golden.model(step), rows: [SamplerRow()])
             }

@@ -25,13 +25,16 @@ func noise(_ count: Int, seed: UInt64) -> [Float] {
         let rows = Tensor(noise(200 * width, seed: 1).map { $0 * 3 }, shape: [200, width]).to(dtype)
         let attention = Attention(heads: heads, keyHeads: keyHeads, headSize: size)
         let state = KVState(
-            .init(layers: 1, keyHeads: keyHeads, headSize: size, dtype: dtype), capacity: 200)
+            .init(layers: 1, keyHeads: keyHeads, headSize: size, dtype: dtype),
+            capacity: 200
+        )
         var answers: [Float] = []
         var start = 0
         for count in pieces {
             answers += try Torch.checked {
                 attention(
-                    rows.rows(start..<start + count), layer: 0,
+                    rows.rows(start..<start + count),
+                    layer: 0,
                     runs: [.init(state: state, count: count)]
                 ).floats
             }
@@ -43,7 +46,8 @@ func noise(_ count: Int, seed: UInt64) -> [Float] {
 
     /// The formula, in double precision, by head size.
     static let references = Dictionary(
-        uniqueKeysWithValues: [4, 24, 64].map { ($0, reference(size: $0, heads: 6, keyHeads: 2)) })
+        uniqueKeysWithValues: [4, 24, 64].map { ($0, reference(size: $0, heads: 6, keyHeads: 2)) }
+    )
 
     static func reference(size: Int, heads: Int, keyHeads: Int) -> [Float] {
         let width = (heads + 2 * keyHeads) * size
@@ -81,7 +85,8 @@ func noise(_ count: Int, seed: UInt64) -> [Float] {
         #expect(zip(rough, expected).allSatisfy { abs($0 - $1) < 0.08 })
     }
 
-    @Test func `a row has the same bits in any chunk, alone, and on any number of threads`() throws {
+    @Test func `a row has the same bits in any chunk, alone, and on any number of threads`() throws
+    {
         defer { Torch.start(threads: 2) }
         Torch.start(threads: 1)
         let whole = try fed([200], size: 64)
@@ -106,9 +111,12 @@ func noise(_ count: Int, seed: UInt64) -> [Float] {
             var apart: [Float] = []
             for range in [0..<1, 1..<67, 67..<70] {
                 let state = KVState(shape, capacity: 70)
-                apart += attention(
-                    rows.rows(range), layer: 1, runs: [.init(state: state, count: range.count)]
-                ).floats
+                apart +=
+                    attention(
+                        rows.rows(range),
+                        layer: 1,
+                        runs: [.init(state: state, count: range.count)]
+                    ).floats
             }
             let same = together == apart
             #expect(same)

@@ -6,7 +6,7 @@ import Torch
 @Suite struct SamplerTests {
     let sampler = Sampler()
 
-    /// Draws `count` times from one row of logits, at positions 0, 1, 2 …
+    /// Draws `count` times from one row of logits, at positions 0, 1, 2 and so on.
     func draws(_ logits: [Float], _ row: SamplerRow, count: Int) throws -> [Int32] {
         let batch = 500
         let rows = (0..<count).map {
@@ -15,7 +15,9 @@ import Torch
             return next
         }
         let tensor = Tensor(
-            [[Float]](repeating: logits, count: batch).flatMap { $0 }, shape: [batch, logits.count])
+            [[Float]](repeating: logits, count: batch).flatMap { $0 },
+            shape: [batch, logits.count]
+        )
         return try stride(from: 0, to: count, by: batch).flatMap { start in
             try Torch.checked {
                 try sampler.sample(logits: tensor, rows: Array(rows[start..<start + batch]))
@@ -50,13 +52,16 @@ import Torch
     }
 
     static var settings: [SamplerRow] {
-        [(1, 0, 1, 0), (0.7, 0, 1, 0), (1.5, 7, 1, 0), (1, 0, 0.8, 0), (1, 0, 1, 0.1), (2, 12, 0.9, 0.05)]
-            .map { (temperature: Float, topK: Int, topP: Float, minP: Float) in
-                var row = SamplerRow()
-                (row.temperature, row.topK, row.topP, row.minP) = (temperature, topK, topP, minP)
-                row.seed = 42
-                return row
-            }
+        [
+            (1, 0, 1, 0), (0.7, 0, 1, 0), (1.5, 7, 1, 0), (1, 0, 0.8, 0), (1, 0, 1, 0.1),
+            (2, 12, 0.9, 0.05),
+        ]
+        .map { (temperature: Float, topK: Int, topP: Float, minP: Float) in
+            var row = SamplerRow()
+            (row.temperature, row.topK, row.topP, row.minP) = (temperature, topK, topP, minP)
+            row.seed = 42
+            return row
+        }
     }
 
     @Test(arguments: 0..<6) func `draws follow the exact probabilities`(_ setting: Int) throws {
@@ -135,7 +140,10 @@ import Torch
         let best = logits.indices.sorted { logits[$0] > logits[$1] }.prefix(20)
         #expect(sampled.top.map { Int($0.token) } == Array(best))
         for candidate in sampled.top {
-            #expect(abs(Double(candidate.logprob) - (Double(logits[Int(candidate.token)]) - total)) < 1e-4)
+            #expect(
+                abs(Double(candidate.logprob) - (Double(logits[Int(candidate.token)]) - total))
+                    < 1e-4
+            )
         }
         row.topLogprobs = nil
         #expect(try one(logits, row).get().logprob == nil)
@@ -177,7 +185,8 @@ import Torch
         let all = try Torch.checked {
             sampler.sample(
                 logits: Tensor(values, shape: [3, 3]),
-                rows: [SamplerRow](repeating: SamplerRow(), count: 3))
+                rows: [SamplerRow](repeating: SamplerRow(), count: 3)
+            )
         }
         #expect(try all[0].get().token == 2)
         #expect(all[1] == .failure(.notANumber))

@@ -13,7 +13,8 @@ import Torch
             let gated = noise(6 * width, seed: 8).map { $0 * 30 }
             try Torch.checked {
                 let norm = Tensor(x, shape: [3, width]).rmsNorm(
-                    Tensor(weight, shape: [width]), epsilon: 1e-5
+                    Tensor(weight, shape: [width]),
+                    epsilon: 1e-5
                 ).floats
                 let gate = Tensor(gated, shape: [3, 2 * width]).swiglu().floats
                 for row in 0..<3 {
@@ -37,7 +38,11 @@ import Torch
         try Torch.checked {
             let x = Tensor([9, 1, 2, 3, 4], shape: [1, 5])
             let turned = x.rotated(
-                column: 1, heads: 1, size: 4, angles: Tensor(angles, shape: [2, 4]), positions: [1]
+                column: 1,
+                heads: 1,
+                size: 4,
+                angles: Tensor(angles, shape: [2, 4]),
+                positions: [1]
             ).floats
             let expected: [Float] = [9, -3, 0.6 * 2 - 0.8 * 4, 1, 0.6 * 4 + 0.8 * 2]
             #expect(zip(turned, expected).allSatisfy { abs($0 - $1) < 1e-6 })
@@ -45,8 +50,12 @@ import Torch
         #expect(throws: TorchError.self) {
             try Torch.checked {
                 Tensor.zeros([1, 4], .float32).rotated(
-                    column: 0, heads: 1, size: 4, angles: Tensor(angles, shape: [2, 4]),
-                    positions: [2])
+                    column: 0,
+                    heads: 1,
+                    size: 4,
+                    angles: Tensor(angles, shape: [2, 4]),
+                    positions: [2]
+                )
             }
         }
     }

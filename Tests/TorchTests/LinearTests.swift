@@ -30,7 +30,8 @@ import Torch
 
     @Test(arguments: [0, 1, 2, 3], [1, 2, 3, 4])
     func `few bfloat16 rows agree with a float32 product on every instruction set`(
-        _ level: Int, _ count: Int
+        _ level: Int,
+        _ count: Int
     ) throws {
         defer { Torch.limitInstructionSet(to: 3) }
         Torch.limitInstructionSet(to: level)
@@ -40,7 +41,8 @@ import Torch
                 let bias = Tensor.noise([outputs], seed: 4, .bfloat16)
                 let x = Tensor.noise([count, inputs], seed: 5, .bfloat16)
                 let fast = x.linear(weight, bias: bias).floats
-                let slow = x.to(.float32).linear(weight.to(.float32), bias: bias.to(.float32)).floats
+                let slow = x.to(.float32).linear(weight.to(.float32), bias: bias.to(.float32))
+                    .floats
                 let worst = zip(fast, slow).map { abs($0 - $1) / max(1, abs($1)) }.max() ?? 1
                 #expect(worst < 0.006)
             }

@@ -62,9 +62,11 @@ struct ConfigReader {
             return (
                 base,
                 .llama3(
-                    factor: try rope.double("factor", in: 1e-3...1e6), low: low,
+                    factor: try rope.double("factor", in: 1e-3...1e6),
+                    low: low,
                     high: try rope.double("high_freq_factor", in: low.nextUp...1e6),
-                    original: try rope.double("original_max_position_embeddings", in: 1...1e9))
+                    original: try rope.double("original_max_position_embeddings", in: 1...1e9)
+                )
             )
         default:
             throw .config(key: "rope_type", found: kind, expected: "default, linear or llama3")

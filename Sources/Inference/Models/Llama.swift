@@ -24,7 +24,10 @@ struct LlamaConfig {
         keyHeads = try config.int("num_key_value_heads", in: 1...heads, otherwise: heads)
         guard heads % keyHeads == 0 else {
             throw .config(
-                key: "num_key_value_heads", found: "\(keyHeads)", expected: "a divisor of \(heads)")
+                key: "num_key_value_heads",
+                found: "\(keyHeads)",
+                expected: "a divisor of \(heads)"
+            )
         }
         headSize = try config.int("head_dim", in: 2...1024, otherwise: hidden / heads)
         guard headSize >= 2, headSize % 2 == 0 else {
@@ -63,7 +66,10 @@ public final class Llama: CausalLanguageModel {
         let model = root["model"]
         let rotary = try Self.rotary(config, reader)
         let table = try model.table(
-            "embed_tokens", rows: config.vocabulary, columns: config.hidden)
+            "embed_tokens",
+            rows: config.vocabulary,
+            columns: config.hidden
+        )
         embedding = Embedding(table)
         blocks = try (0..<config.layers).map {
             try LlamaBlock(model["layers.\($0)"], config, layer: $0, rotary)
@@ -79,8 +85,11 @@ public final class Llama: CausalLanguageModel {
             ? Linear(.dense(table))
             : try root.linear("lm_head", from: config.hidden, to: config.vocabulary)
         stateShape = KVState.Shape(
-            layers: config.layers, keyHeads: config.keyHeads, headSize: config.headSize,
-            dtype: reader.dtype)
+            layers: config.layers,
+            keyHeads: config.keyHeads,
+            headSize: config.headSize,
+            dtype: reader.dtype
+        )
     }
 
     /// GGUF files carry Llama 3's scaling as one factor a frequency.
@@ -92,8 +101,11 @@ public final class Llama: CausalLanguageModel {
             reader.has(name)
             ? try reader.tensor(name, [config.headSize / 2], as: .float32).floats : nil
         return RotaryEmbedding(
-            headSize: config.headSize, base: config.base,
-            scaling: factors.map { .factors($0) } ?? config.scaling, positions: config.context)
+            headSize: config.headSize,
+            base: config.base,
+            scaling: factors.map { .factors($0) } ?? config.scaling,
+            positions: config.context
+        )
     }
 
     /// Rows of the head.
@@ -138,8 +150,13 @@ private struct LlamaBlock {
         outputNorm = try w.norm("post_attention_layernorm", size: c.hidden, epsilon: c.epsilon)
         mlp = SwiGLU(
             gateUp: try w["mlp"].linear(
-                ["gate_proj", "up_proj"], from: c.hidden, to: [c.inner, c.inner], bias: c.mlpBias),
-            down: try w["mlp"].linear("down_proj", from: c.inner, to: c.hidden, bias: c.mlpBias))
+                ["gate_proj", "up_proj"],
+                from: c.hidden,
+                to: [c.inner, c.inner],
+                bias: c.mlpBias
+            ),
+            down: try w["mlp"].linear("down_proj", from: c.inner, to: c.hidden, bias: c.mlpBias)
+        )
     }
 
     func callAsFunction(_ x: Tensor, _ step: Step) -> Tensor {
@@ -158,8 +175,11 @@ private struct LlamaAttention {
         let queries = c.heads * c.headSize
         let keys = c.keyHeads * c.headSize
         qkv = try w.linear(
-            ["q_proj", "k_proj", "v_proj"], from: c.hidden, to: [queries, keys, keys],
-            bias: c.attentionBias)
+            ["q_proj", "k_proj", "v_proj"],
+            from: c.hidden,
+            to: [queries, keys, keys],
+            bias: c.attentionBias
+        )
         output = try w.linear("o_proj", from: queries, to: c.hidden, bias: c.attentionBias)
         attention = Attention(heads: c.heads, keyHeads: c.keyHeads, headSize: c.headSize)
         rotated = c.heads + c.keyHeads

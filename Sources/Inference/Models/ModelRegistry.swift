@@ -3,7 +3,9 @@ public import NN
 public import Torch
 import Weights
 
-/// The architectures that can be loaded. A new one is a file beside this and a line here.
+/// The architectures that can be loaded.
+///
+/// A new one is a file beside this and a line here.
 public enum ModelRegistry {
     private typealias Loader = @Sendable (WeightReader) throws -> any CausalLanguageModel
 
@@ -19,7 +21,9 @@ public enum ModelRegistry {
     /// `progress` hears stored bytes read and their total, tensor by tensor.
     /// - Throws: `ModelError`, `WeightError`, `TorchError`.
     public static func load(
-        _ checkpoint: Checkpoint, dtype: Tensor.DType, device: String = "cpu",
+        _ checkpoint: Checkpoint,
+        dtype: Tensor.DType,
+        device: String = "cpu",
         progress: @escaping (_ bytesDone: Int, _ total: Int) -> Void = { _, _ in }
     ) throws -> any CausalLanguageModel {
         guard device == "cpu" else { throw ModelError.device(device) }

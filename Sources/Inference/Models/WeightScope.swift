@@ -24,7 +24,10 @@ struct WeightScope {
         -> Linear
     {
         let weight = try reader.stacked(
-            names.map { path("\($0).weight") }, rows: outputs, columns: input)
+            names.map { path("\($0).weight") },
+            rows: outputs,
+            columns: input
+        )
         let added =
             bias
             ? try reader.stacked(names.map { path("\($0).bias") }, rows: outputs, columns: nil)

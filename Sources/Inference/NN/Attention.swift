@@ -32,7 +32,11 @@ public struct Attention {
             packed.append(state.run(layer: layer, count: run.count))
         }
         return qkv.attention(
-            heads: heads, keyHeads: keyHeads, size: headSize,
-            scale: 1 / Float(headSize).squareRoot(), runs: packed)
+            heads: heads,
+            keyHeads: keyHeads,
+            size: headSize,
+            scale: 1 / Float(headSize).squareRoot(),
+            runs: packed
+        )
     }
 }

@@ -1,6 +1,8 @@
 public import Torch
 
-/// A decoder-only language model. Used on the engine thread only.
+/// A decoder-only language model.
+///
+/// Used on the engine thread only.
 public protocol CausalLanguageModel: AnyObject {
     /// Rows of the head: logits a position.
     var vocabularySize: Int { get }

@@ -50,14 +50,18 @@ public final class KVState: SequenceState {
         blocks = (self.capacity + KVState.blockSize - 1) / KVState.blockSize
         storage = .reserved(
             [shape.layers, blocks, shape.keyHeads, 2, KVState.blockSize * shape.headSize],
-            shape.dtype)
+            shape.dtype
+        )
     }
 
     /// The run of `count` new rows in `layer`, for the attention kernel.
     package func run(layer: Int, count: Int) -> tg_run {
         tg_run(
             cache: storage.data.map { $0 + layer * blocks * shape.blockBytes },
-            capacity: Int64(capacity), start: Int64(length), count: Int64(count))
+            capacity: Int64(capacity),
+            start: Int64(length),
+            count: Int64(count)
+        )
     }
 
     /// Counts rows that the kernels of every layer have written.
@@ -84,7 +88,9 @@ public final class KVState: SequenceState {
         let bytes = (kept + KVState.blockSize - 1) / KVState.blockSize * shape.blockBytes
         for layer in 0..<shape.layers {
             (to + layer * blocks * shape.blockBytes).copyMemory(
-                from: from + layer * other.blocks * shape.blockBytes, byteCount: bytes)
+                from: from + layer * other.blocks * shape.blockBytes,
+                byteCount: bytes
+            )
         }
         length = kept
     }
@@ -102,7 +108,8 @@ public final class KVState: SequenceState {
         for layer in 0..<shape.layers {
             storage.discard(
                 offset: (layer * blocks + first) * shape.blockBytes,
-                bytes: (last - first) * shape.blockBytes)
+                bytes: (last - first) * shape.blockBytes
+            )
         }
     }
 }

@@ -1,10 +1,12 @@
 #if canImport(Glibc)
-    import Glibc
+import Glibc
 #endif
 public import Torch
 
-/// Rotary positions (Su et al. 2021) in the half-split layout, with the frequency scalings of
-/// published checkpoints. Cosines and sines are tabled once, up to the highest position met.
+/// Rotary positions (Su et al.
+///
+/// 2021) in the half-split layout, with the frequency scalings of published checkpoints. Cosines
+/// and sines are tabled once, up to the highest position met.
 public final class RotaryEmbedding {
     /// How frequencies are stretched beyond the trained length.
     public enum Scaling: Equatable, Sendable {
@@ -35,11 +37,19 @@ public final class RotaryEmbedding {
 
     /// `x` with `heads` heads from `column` on rotated in place; one position a row.
     public func callAsFunction(
-        _ x: Tensor, column: Int, heads: Int, positions: [Int32]
+        _ x: Tensor,
+        column: Int,
+        heads: Int,
+        positions: [Int32]
     ) -> Tensor {
         fill(through: Int(positions.max() ?? 0))
         return x.rotated(
-            column: column, heads: heads, size: headSize, angles: angles, positions: positions)
+            column: column,
+            heads: heads,
+            size: headSize,
+            angles: angles,
+            positions: positions
+        )
     }
 
     /// Writes the table's rows up to `last`; a position beyond the table is the kernel's error.

@@ -15,7 +15,8 @@ public struct Sampler {
     ///
     /// Empty after a failure of libtorch, which `Torch.checked` throws.
     public func sample(
-        logits: Tensor, rows: [SamplerRow]
+        logits: Tensor,
+        rows: [SamplerRow]
     ) -> [Result<Sampled, SamplerError>] {
         let arena = Arena()
         let answers = logits.sample(rows.map { $0.packed(into: arena) }) ?? []
@@ -56,17 +57,29 @@ extension SamplerRow {
         let seen = penalises ? history : nil
         let bias = logitBias.sorted { $0.key < $1.key }
         return tg_sampler_row(
-            temperature: temperature, top_p: topP, min_p: minP, presence: presencePenalty,
-            frequency: frequencyPenalty, repetition: repetitionPenalty, top_k: Int32(clamping: topK),
-            top_logprobs: topLogprobs.map { Int32(clamping: max(0, $0)) } ?? -1, seed: seed,
-            choice: choice, position: position, history: arena.keep(seen?.tokens ?? []),
+            temperature: temperature,
+            top_p: topP,
+            min_p: minP,
+            presence: presencePenalty,
+            frequency: frequencyPenalty,
+            repetition: repetitionPenalty,
+            top_k: Int32(clamping: topK),
+            top_logprobs: topLogprobs.map { Int32(clamping: max(0, $0)) } ?? -1,
+            seed: seed,
+            choice: choice,
+            position: position,
+            history: arena.keep(seen?.tokens ?? []),
             history_counts: arena.keep(seen?.counts ?? []),
-            history_count: Int64(seen?.tokens.count ?? 0), bias_tokens: arena.keep(bias.map(\.key)),
-            bias_values: arena.keep(bias.map(\.value)), bias_count: Int64(bias.count),
-            suppressed: arena.keep(suppressed), suppressed_count: Int64(suppressed.count),
+            history_count: Int64(seen?.tokens.count ?? 0),
+            bias_tokens: arena.keep(bias.map(\.key)),
+            bias_values: arena.keep(bias.map(\.value)),
+            bias_count: Int64(bias.count),
+            suppressed: arena.keep(suppressed),
+            suppressed_count: Int64(suppressed.count),
             // An empty mask allows nothing: one word of zeros says so.
             mask: mask.flatMap { arena.keep($0.isEmpty ? [0] : $0) },
-            mask_words: Int64(mask.map { max(1, $0.count) } ?? 0))
+            mask_words: Int64(mask.map { max(1, $0.count) } ?? 0)
+        )
     }
 }
 
@@ -80,7 +93,8 @@ extension Sampled {
                 (0..<count).map {
                     Candidate(
                         token: tokens.load(fromByteOffset: 4 * $0, as: Int32.self),
-                        logprob: logprobs.load(fromByteOffset: 4 * $0, as: Float.self))
+                        logprob: logprobs.load(fromByteOffset: 4 * $0, as: Float.self)
+                    )
                 }
             }
         }

@@ -1,4 +1,6 @@
-/// How the next token of one sequence is chosen. The defaults are greedy and change nothing.
+/// How the next token of one sequence is chosen.
+///
+/// The defaults are greedy and change nothing.
 public struct SamplerRow {
     /// 0 is greedy; else the divisor of the logits.
     public var temperature: Float = 0

@@ -53,7 +53,11 @@ public struct Step {
             for row in 0..<Int32(clamping: run.count) { positions.append(start &+ row) }
         }
         self.init(
-            input: .tokens(tokens), positions: [positions], runs: runs, outputRows: outputRows)
+            input: .tokens(tokens),
+            positions: [positions],
+            runs: runs,
+            outputRows: outputRows
+        )
     }
 
     /// Whether the invariants above hold and every state has room for its rows.

@@ -222,8 +222,9 @@ public struct Scheduler: Sendable {
     // MARK: Committing
 
     /// Takes over what the step computed.
-    /// `sampled`: the new tokens of each sequence that sampled, none or several.
-    /// Returns what became of each token, and the slots that became free.
+    ///
+    /// `sampled`: the new tokens of each sequence that sampled, none or several. Returns what
+    /// became of each token, and the slots that became free.
     public mutating func commit(_ sampled: [SequenceKey: [Int32]], of plan: Plan) -> Commit {
         var result = Commit()
         for work in plan.work {

@@ -22,8 +22,9 @@ extension Tensor {
     /// Elementwise sum.
     public static func + (a: Tensor, b: Tensor) -> Tensor { Tensor(tg_add(a.handle, b.handle)) }
 
-    /// `self [T, K] · weight [N, K]ᵀ + bias [N]`: `[T, N]`. In float32 a row's bits do not depend on
-    /// its neighbours.
+    /// `self [T, K] · weight [N, K]ᵀ + bias [N]`.
+    ///
+    /// `[T, N]`. In float32 a row's bits do not depend on its neighbours.
     public func linear(_ weight: Tensor, bias: Tensor? = nil) -> Tensor {
         if let bias, bias.handle == nil {
             Torch.fail("undefined bias")
@@ -49,26 +50,50 @@ extension Tensor {
     ///
     /// `angles` is `[positions, size]`, cosines then sines; `positions` has one index a row.
     public func rotated(
-        column: Int, heads: Int, size: Int, angles: Tensor, positions: [Int32]
+        column: Int,
+        heads: Int,
+        size: Int,
+        angles: Tensor,
+        positions: [Int32]
     ) -> Tensor {
         let done = tg_rope(
-            handle, Int64(column), Int64(heads), Int64(size), angles.handle, positions,
-            Int64(positions.count))
+            handle,
+            Int64(column),
+            Int64(heads),
+            Int64(size),
+            angles.handle,
+            positions,
+            Int64(positions.count)
+        )
         return done ? self : .undefined
     }
 
     /// Causal attention of `self [T, (heads + 2 · keyHeads) · size]` (queries, keys, values; rotated
     /// already) over the runs' caches, which take the new keys and values up: `[T, heads · size]`.
     package func attention(
-        heads: Int, keyHeads: Int, size: Int, scale: Float, runs: [tg_run]
+        heads: Int,
+        keyHeads: Int,
+        size: Int,
+        scale: Float,
+        runs: [tg_run]
     ) -> Tensor {
         Tensor(
             tg_attention(
-                handle, Int64(heads), Int64(keyHeads), Int64(size), scale, runs, Int64(runs.count)))
+                handle,
+                Int64(heads),
+                Int64(keyHeads),
+                Int64(size),
+                scale,
+                runs,
+                Int64(runs.count)
+            )
+        )
     }
 
     /// Gives whole pages of a byte range back to the system; they read as zeros afterwards.
-    package func discard(offset: Int, bytes: Int) { tg_discard(handle, Int64(offset), Int64(bytes)) }
+    package func discard(offset: Int, bytes: Int) {
+        tg_discard(handle, Int64(offset), Int64(bytes))
+    }
 
     /// One answer a row of logits `[rows, V]`; nil after an error.
     package func sample(_ rows: [tg_sampler_row]) -> [tg_sampled]? {

@@ -1,6 +1,8 @@
 package import CTorch
 
-/// A handle of one libtorch tensor. Used on one thread; operations never throw (see `Torch.checked`).
+/// A handle of one libtorch tensor.
+///
+/// Used on one thread; operations never throw (see `Torch.checked`).
 public final class Tensor {
     /// The handle; nil is the undefined tensor that failed operations answer.
     package let handle: tg_tensor?
@@ -70,13 +72,17 @@ public final class Tensor {
     public var count: Int { handle == nil ? 0 : shape.reduce(1, *) }
 
     /// The element type; nil for the undefined tensor and other types.
-    public var dtype: DType? { DType.allCases.first { Int32($0.code.rawValue) == tg_dtype_of(handle) } }
+    public var dtype: DType? {
+        DType.allCases.first { Int32($0.code.rawValue) == tg_dtype_of(handle) }
+    }
 
     /// All elements as float32 in row order; empty for the undefined tensor.
     public var floats: [Float] {
         let count = self.count
         return [Float](unsafeUninitializedCapacity: count) { buffer, filled in
-            guard let base = buffer.baseAddress, tg_copy_out(handle, base, Int64(count)) else { return }
+            guard let base = buffer.baseAddress, tg_copy_out(handle, base, Int64(count)) else {
+                return
+            }
             filled = count
         }
     }

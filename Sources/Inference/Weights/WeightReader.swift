@@ -17,7 +17,8 @@ public final class WeightReader {
 
     /// A reader that reports stored bytes read and their total to `progress`.
     public init(
-        _ checkpoint: Checkpoint, dtype: Tensor.DType,
+        _ checkpoint: Checkpoint,
+        dtype: Tensor.DType,
         progress: @escaping (_ done: Int, _ total: Int) -> Void = { _, _ in }
     ) {
         self.checkpoint = checkpoint
@@ -39,7 +40,10 @@ public final class WeightReader {
     /// Several tensors one below the other: `[rows[i], columns]` each, or `[rows[i]]` without columns.
     /// - Throws: `WeightError`.
     public func stacked(
-        _ names: [String], rows: [Int], columns: Int?, as dtype: Tensor.DType? = nil
+        _ names: [String],
+        rows: [Int],
+        columns: Int?,
+        as dtype: Tensor.DType? = nil
     ) throws -> Tensor {
         let tail = columns.map { [$0] } ?? []
         let entries = try zip(names, rows).map { try entry($0, [$1] + tail) }
@@ -67,26 +71,44 @@ public final class WeightReader {
         }
         guard entry.shape == shape else {
             throw WeightError(
-                tensor: name, file: entry.file,
-                reason: .shape(expected: shape, found: entry.shape))
+                tensor: name,
+                file: entry.file,
+                reason: .shape(expected: shape, found: entry.shape)
+            )
         }
         return entry
     }
 
     private func decode(
-        _ entry: TensorEntry, into out: Tensor, at row: Int, rows: Int, columns: Int
+        _ entry: TensorEntry,
+        into out: Tensor,
+        at row: Int,
+        rows: Int,
+        columns: Int
     ) throws(WeightError) {
         guard let format = entry.format.code else {
             throw WeightError(
-                tensor: entry.name, file: entry.file, reason: .format(entry.format.rawValue))
+                tensor: entry.name,
+                file: entry.file,
+                reason: .format(entry.format.rawValue)
+            )
         }
         let decoded = tg_decode_rows(
-            out.handle, Int64(row), Int64(rows), Int64(columns), format, entry.bytes.baseAddress,
-            Int64(entry.bytes.count), Int64(entry.ropePermutedHeads ?? 0))
+            out.handle,
+            Int64(row),
+            Int64(rows),
+            Int64(columns),
+            format,
+            entry.bytes.baseAddress,
+            Int64(entry.bytes.count),
+            Int64(entry.ropePermutedHeads ?? 0)
+        )
         guard decoded else {
             throw WeightError(
-                tensor: entry.name, file: entry.file,
-                reason: .decoding(Torch.takeError() ?? "no memory"))
+                tensor: entry.name,
+                file: entry.file,
+                reason: .decoding(Torch.takeError() ?? "no memory")
+            )
         }
         forget(entry.bytes)
         done += entry.bytes.count
