@@ -8,26 +8,13 @@ internal import Synchronization
 /// The stream of one generation.
 typealias GenerationStream = EventStream<StreamItem, GenerationContext>
 
-/// How items become bytes; one for each endpoint.
-protocol ItemWriter {
-    /// Appends the `data:` part of the item's event; false where this endpoint shows nothing for it.
-    func append(_ item: StreamItem, to output: inout [UInt8]) -> Bool
-    /// Appends the whole answer.
-    func appendWhole(
-        _ choices: [AnsweredChoice],
-        _ usage: Usage,
-        _ timings: Timings,
-        to output: inout [UInt8]
-    )
-}
-
 /// Carries a generation's events to one client, on the client's connection thread.
 ///
 /// A reader with a cursor, whether the answer is streamed or not: so both are the same text.
 struct Delivery {
     let call: Call
     let stream: GenerationStream
-    let writer: any ItemWriter
+    let writer: ItemWriter
     let settings: Settings
 
     /// Why reading ended.

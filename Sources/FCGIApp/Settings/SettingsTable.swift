@@ -1,36 +1,10 @@
-/// One row for each setting.
-///
-/// Its name in files (`TORCHGATE_…` in the environment), what it does, its unit, and how it is
-/// read. The loader, the documentation and `torchgate settings` all come from here.
-public struct SettingsField: Sendable {
-    /// The name in files, with dots: `engine.idle_timeout`.
-    public let key: String
-    /// Unit or kind of the value.
-    public let unit: String
-    /// The effect, one sentence.
-    public let effect: String
-    /// Short names in the environment beside the long one.
-    public let shortVariables: [String]
-    let read: @Sendable (RawSetting, inout Settings) throws(RawError) -> Void
-    /// The value in words.
-    let show: @Sendable (Settings) -> String
-
-    /// The variable in the environment: `TORCHGATE_ENGINE_IDLE_TIMEOUT`.
-    public var variable: String {
-        "TORCHGATE_" + key.uppercased().replacing(".", with: "_")
-    }
-
-    /// The value in these settings as text.
-    public func text(in settings: Settings) -> String { show(settings) }
-}
-
 /// All settings.
 public enum SettingsTable {
     /// The rows, in the order of the documentation.
     public static let fields: [SettingsField] =
         server + models + engine + generation + limits + outside
 
-    private static let anySeconds = 0.0...31_536_000.0
+    static let anySeconds = 0.0...31_536_000.0
 
     private static let server: [SettingsField] = [
         text(
@@ -167,8 +141,8 @@ public enum SettingsTable {
         ),
     ]
 
-    private static let dtypes = ["auto", "float32", "bfloat16", "float16"]
-    private static let devices = ["auto", "cpu", "cuda"]
+    static let dtypes = ["auto", "float32", "bfloat16", "float16"]
+    static let devices = ["auto", "cpu", "cuda"]
 
     private static let engine: [SettingsField] = [
         text(
@@ -253,7 +227,7 @@ public enum SettingsTable {
         ),
     ]
 
-    private static let generation: [SettingsField] = [
+    static let generation: [SettingsField] = [
         optionalInt(
             "generation.max_tokens",
             "tokens",
@@ -407,199 +381,4 @@ public enum SettingsTable {
         choice("log.format", "Form of a log line.", \.log.format),
         text("log.file", "file", "File to append to; empty = standard error.", \.log.file),
     ]
-}
-
-// MARK: Rows by kind
-
-extension SettingsTable {
-    typealias Path<T> = any WritableKeyPath<Settings, T> & Sendable
-
-    private static func text(
-        _ key: String,
-        _ unit: String,
-        _ effect: String,
-        _ path: Path<String>,
-        _ short: [String] = []
-    ) -> SettingsField {
-        SettingsField(
-            key: key,
-            unit: unit,
-            effect: effect,
-            shortVariables: short,
-            read: { raw, settings throws(RawError) in settings[keyPath: path] = try raw.string() },
-            show: { $0[keyPath: path] }
-        )
-    }
-
-    private static func word(
-        _ key: String,
-        _ known: [String],
-        _ effect: String,
-        _ path: Path<String>,
-        _ short: [String] = []
-    ) -> SettingsField {
-        SettingsField(
-            key: key,
-            unit: known.joined(separator: ", "),
-            effect: effect,
-            shortVariables: short,
-            read: { raw, settings throws(RawError) in settings[keyPath: path] = try raw.word(known)
-            },
-            show: { $0[keyPath: path] }
-        )
-    }
-
-    private static func list(
-        _ key: String,
-        _ unit: String,
-        _ effect: String,
-        _ path: Path<[String]>,
-        _ short: [String] = [],
-        separator: Character = ","
-    ) -> SettingsField {
-        SettingsField(
-            key: key,
-            unit: unit,
-            effect: effect,
-            shortVariables: short,
-            read: { raw, settings throws(RawError) in
-                settings[keyPath: path] = try raw.strings(separator: separator)
-            },
-            show: { $0[keyPath: path].joined(separator: String(separator)) }
-        )
-    }
-
-    private static func choice<T: RawRepresentable & CaseIterable & Sendable>(
-        _ key: String,
-        _ effect: String,
-        _ path: Path<T>
-    ) -> SettingsField where T.RawValue == String {
-        SettingsField(
-            key: key,
-            unit: T.allCases.map(\.rawValue).joined(separator: ", "),
-            effect: effect,
-            shortVariables: [],
-            read: { raw, settings throws(RawError) in
-                settings[keyPath: path] = try raw.choice(T.self)
-            },
-            show: { $0[keyPath: path].rawValue }
-        )
-    }
-
-    private static func flag(_ key: String, _ effect: String, _ path: Path<Bool>) -> SettingsField {
-        SettingsField(
-            key: key,
-            unit: "true, false",
-            effect: effect,
-            shortVariables: [],
-            read: { raw, settings throws(RawError) in settings[keyPath: path] = try raw.bool() },
-            show: { $0[keyPath: path] ? "true" : "false" }
-        )
-    }
-
-    private static func int(
-        _ key: String,
-        _ unit: String,
-        _ effect: String,
-        _ path: Path<Int>,
-        _ range: ClosedRange<Int>,
-        _ short: [String] = []
-    ) -> SettingsField {
-        SettingsField(
-            key: key,
-            unit: unit,
-            effect: effect,
-            shortVariables: short,
-            read: { raw, settings throws(RawError) in settings[keyPath: path] = try raw.int(range)
-            },
-            show: { String($0[keyPath: path]) }
-        )
-    }
-
-    private static func seconds(
-        _ key: String,
-        _ effect: String,
-        _ path: Path<Double>,
-        _ short: [String] = []
-    ) -> SettingsField {
-        SettingsField(
-            key: key,
-            unit: "seconds",
-            effect: effect,
-            shortVariables: short,
-            read: { raw, settings throws(RawError) in
-                settings[keyPath: path] = try raw.double(anySeconds)
-            },
-            show: { number($0[keyPath: path]) }
-        )
-    }
-
-    private static func optionalInt(
-        _ key: String,
-        _ unit: String,
-        _ effect: String,
-        _ path: Path<Int?>,
-        _ range: ClosedRange<Int>
-    ) -> SettingsField {
-        SettingsField(
-            key: key,
-            unit: unit,
-            effect: effect,
-            shortVariables: [],
-            read: { raw, settings throws(RawError) in settings[keyPath: path] = try raw.int(range)
-            },
-            show: { $0[keyPath: path].map(String.init) ?? "" }
-        )
-    }
-
-    private static func optionalDouble(
-        _ key: String,
-        _ unit: String,
-        _ effect: String,
-        _ path: Path<Double?>,
-        _ range: ClosedRange<Double>
-    ) -> SettingsField {
-        SettingsField(
-            key: key,
-            unit: unit,
-            effect: effect,
-            shortVariables: [],
-            read: { raw, settings throws(RawError) in
-                settings[keyPath: path] = try raw.double(range)
-            },
-            show: { $0[keyPath: path].map(number) ?? "" }
-        )
-    }
-
-    private static func number(_ value: Double) -> String {
-        Int(exactly: value).map(String.init) ?? "\(value)"
-    }
-
-    private static func model(_ raw: RawSetting) throws(RawError) -> ModelSettings {
-        var model = ModelSettings()
-        for member in try raw.members() {
-            switch member.key {
-            case "path": model.path = try member.value.string()
-            case "device": model.device = try member.value.word(devices)
-            case "dtype": model.dtype = try member.value.word(dtypes)
-            case "idle_timeout": model.idleTimeout = try member.value.double(anySeconds)
-            case "generation": model.generation = try sampling(member.value)
-            default: throw RawError(problem: "unknown setting of a model: \(member.key)")
-            }
-        }
-        return model
-    }
-
-    /// Reads a model's `generation` through the rows of the global one.
-    private static func sampling(_ raw: RawSetting) throws(RawError) -> GenerationSettings {
-        var settings = Settings()
-        for member in try raw.members() {
-            guard let field = generation.first(where: { $0.key == "generation.\(member.key)" })
-            else {
-                throw RawError(problem: "unknown setting of a model: generation.\(member.key)")
-            }
-            try field.read(member.value, &settings)
-        }
-        return settings.generation
-    }
 }

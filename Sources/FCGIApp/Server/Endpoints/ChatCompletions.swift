@@ -29,7 +29,7 @@ extension Application {
             keepAlive: request.options.keepAlive?.engineSeconds
         )
         let head = responseHead(prefix: "chatcmpl", model, session: request.options.sessionID)
-        try answer(call, principal, plan, request.options, ChatItems(head, request.options), head)
+        try answer(call, principal, plan, request.options, .chat(head, request.options), head)
     }
 
     /// Starts the generation and carries its answer, streamed or whole, to the client.
@@ -38,7 +38,7 @@ extension Application {
         _ principal: Principal,
         _ plan: GenerationPlan,
         _ options: GenerationOptions,
-        _ writer: any ItemWriter,
+        _ writer: ItemWriter,
         _ head: ResponseHead
     ) throws(APIError) {
         log.debug(

@@ -31,7 +31,7 @@ extension Application {
         let stop = try resolver.stop(promptTokens: longest, param: "prompt")
         let n = request.options.n ?? 1
         let head = responseHead(prefix: "cmpl", model, session: request.options.sessionID)
-        let items = CompletionItems(head, request.options)
+        let items = ItemWriter.completion(head, request.options)
         if stop.maxTokens == 0 {
             // `echo` with `max_tokens: 0`: the prompts come back, no engine is needed.
             return sendEcho(
@@ -59,7 +59,7 @@ extension Application {
 
     private func sendEcho(
         _ call: Call,
-        _ items: CompletionItems,
+        _ items: ItemWriter,
         echoes: [String],
         n: Int,
         promptTokens: Int

@@ -35,7 +35,7 @@ public struct TemplateLimits: Sendable, Equatable {
     public init() {}
 }
 
-/// Runs a template.
+/// Runs a template: statements, expressions and calls in one file, since each uses the others.
 ///
 /// Everything it can do is in this folder: no input, no output, no code of anybody's.
 ///
