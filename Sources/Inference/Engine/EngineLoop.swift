@@ -24,6 +24,7 @@ public final class EngineLoop {
                 guard handle(command) else { return endpoint.finish() }
             }
             guard let served, !served.isIdle else { continue }
+            endpoint.noteProgress()
             for message in served.step() { endpoint.send(message) }
         }
     }
@@ -33,7 +34,8 @@ public final class EngineLoop {
         switch command {
         case .load(let request): load(request)
         case .submit(let id, let request):
-            if let failure = served?.admit(id, request) { endpoint.send(.failed(id, failure)) }
+            let failure = served.map { $0.admit(id, request) } ?? .engineFailed
+            if let failure { endpoint.send(.failed(id, failure)) }
         case .cancel(let id, let choice): served?.cancel(id, choice: choice)
         case .stats: if let served { endpoint.send(.stats(served.stats)) }
         case .trim: served?.trim()

@@ -19,7 +19,9 @@ struct ModelLoader {
     /// - Throws: what `failure(of:)` explains.
     func load() throws -> ServedEngine {
         let began = Memory.now()
-        guard request.device != "cuda" else { throw ModelError.device("cuda") }
+        guard request.device == "cpu" || request.device == "auto" else {
+            throw ModelError.device(request.device)
+        }
         Torch.start(threads: request.threads ?? Memory.processors)
         let checkpoint = try Checkpoint(opening: request.path)
         guard let dtype = ModelRegistry.computeType(request.dtype) else {
@@ -45,7 +47,7 @@ struct ModelLoader {
             modelID: request.modelID,
             revision: checkpoint.revision,
             vocabularySize: model.vocabularySize,
-            contextLength: limits.reach,
+            contextLength: limits.longest,
             slots: limits.slots,
             kvTokens: limits.kvTokens,
             dtype: dtype.rawValue,
@@ -60,24 +62,23 @@ struct ModelLoader {
             model: model,
             limits: limits,
             description: description,
-            endpoint: endpoint,
             log: log
         )
     }
 
     /// The smaller of slots × length and half of what memory is left, unless the front says a number.
-    private func limits(for model: any CausalLanguageModel) -> Scheduler.Limits {
+    private func limits(for model: any CausalLanguageModel) -> SchedulerLimits {
         let length = max(1, min(model.contextLength, request.maxContext ?? .max))
         let slots = max(1, request.maxSlots)
         let (all, overflow) = slots.multipliedReportingOverflow(by: length)
         let left = max(0, Memory.availableBytes - Self.spareBytes) / 2
         let fitting = max(64, left / max(1, model.stateBytesPerToken))
         let tokens = request.kvTokens ?? min(overflow ? .max : all, fitting)
-        return Scheduler.Limits(
+        return SchedulerLimits(
             slots: slots,
-            kvTokens: max(1, tokens),
-            stepTokens: max(1, request.stepTokens),
-            maxLength: length
+            contextLength: length,
+            kvTokens: tokens,
+            stepTokens: request.stepTokens
         )
     }
 
@@ -126,17 +127,27 @@ struct ModelLoader {
                 }
             return LoadFailure(cause: cause, detail: "\(error)")
         case let error as WeightError:
-            if case .format = error.reason {
-                return LoadFailure(cause: .unsupported, detail: "\(error)")
-            }
-            return LoadFailure(cause: .corrupt, detail: "\(error)")
+            let cause: LoadFailureCause =
+                switch error.reason {
+                case .format: .unsupported
+                case .decoding(let message) where isMemory(message): .outOfMemory
+                case .decoding, .missing, .shape: .corrupt
+                }
+            return LoadFailure(cause: cause, detail: "\(error)")
         case let error as ModelError:
             if case .device = error { return LoadFailure(cause: .device, detail: "\(error)") }
             return LoadFailure(cause: .unsupported, detail: "\(error)")
         case let error as TorchError:
-            let isMemory = error.message.contains("alloc") || error.message.contains("memory")
-            return LoadFailure(cause: isMemory ? .outOfMemory : .other, detail: "\(error)")
+            return LoadFailure(
+                cause: isMemory(error.message) ? .outOfMemory : .other,
+                detail: "\(error)"
+            )
         default: return LoadFailure(cause: .other, detail: "\(error)")
         }
+    }
+
+    /// Whether libtorch says that it got no memory.
+    private static func isMemory(_ message: String) -> Bool {
+        message.contains("alloc") || message.contains("memory")
     }
 }

@@ -1,23 +1,16 @@
 internal import EngineLink
 internal import NN
+internal import Scheduling
 
 /// How the tokens of one request are drawn, and what its choices have said so far.
 struct SamplingJob {
     private let sampling: SamplingParameters
     private let logprobs: Int?
-    private let minTokens: Int
-    private let stopTokens: [Int32]
-    private let ignoresStop: Bool
-    private let bias: [Int32: Float]
     private var histories: [Int: TokenHistory] = [:]
 
     init(_ request: GenerationRequest) {
         sampling = request.sampling
         logprobs = request.logprobs
-        minTokens = request.stop.minTokens
-        stopTokens = request.stop.stopTokens
-        ignoresStop = request.stop.ignoreEOS
-        bias = request.sampling.logitBias
         let needsHistory =
             sampling.presencePenalty != 0 || sampling.frequencyPenalty != 0
             || sampling.repetitionPenalty != 1
@@ -30,8 +23,9 @@ struct SamplingJob {
         }
     }
 
-    /// The sampler's row for the token at `position` of a choice's output.
-    func row(choice: Int, position: Int) -> SamplerRow {
+    /// The sampler's row for the token that an item of a plan draws.
+    func row(_ item: Plan.Item) -> SamplerRow {
+        let choice = item.sequence.choice
         var row = SamplerRow()
         row.temperature = sampling.temperature
         row.topK = sampling.topK
@@ -40,13 +34,13 @@ struct SamplingJob {
         row.presencePenalty = sampling.presencePenalty
         row.frequencyPenalty = sampling.frequencyPenalty
         row.repetitionPenalty = sampling.repetitionPenalty
-        row.logitBias = bias
+        row.logitBias = sampling.logitBias
         row.seed = sampling.seed
         row.choice = UInt32(clamping: choice)
-        row.position = UInt32(clamping: position)
+        row.position = UInt32(clamping: item.outputIndex)
         row.topLogprobs = logprobs
         row.history = histories[choice]
-        if position < minTokens, !ignoresStop { row.suppressed = stopTokens }
+        row.suppressed = item.suppressed
         return row
     }
 

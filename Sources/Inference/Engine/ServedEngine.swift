@@ -12,22 +12,19 @@ final class ServedEngine {
     private var runner: StepRunner
     private var jobs: [GenerationID: SamplingJob] = [:]
     private var steps: UInt64 = 0
-    private let endpoint: EngineEndpoint
     private let log: (String) -> Void
 
     init(
         model: any CausalLanguageModel,
-        limits: Scheduler.Limits,
+        limits: SchedulerLimits,
         description: LoadedModel,
-        endpoint: EngineEndpoint,
         log: @escaping (String) -> Void
     ) {
         self.model = model
         self.description = description
-        self.endpoint = endpoint
         self.log = log
-        scheduler = Scheduler(limits: limits)
-        runner = StepRunner(model: model, slots: limits.slots, capacity: limits.reach)
+        scheduler = Scheduler(limits)
+        runner = StepRunner(model: model, slots: limits.slots, capacity: limits.longest)
     }
 
     var isIdle: Bool { scheduler.isIdle }
@@ -35,55 +32,54 @@ final class ServedEngine {
     var stats: EngineStats {
         EngineStats(
             slots: scheduler.limits.slots,
-            usedSlots: scheduler.count,
+            usedSlots: min(scheduler.sequenceCount, scheduler.limits.slots),
             kvTokens: scheduler.limits.kvTokens,
-            usedTokens: scheduler.held,
+            usedTokens: scheduler.usedTokens,
             residentBytes: Memory.residentBytes,
             steps: steps,
-            preempted: scheduler.preemptions
+            preempted: scheduler.preempted
         )
     }
 
     /// Takes a generation in; nil, or why not.
     func admit(_ id: GenerationID, _ request: GenerationRequest) -> GenerationFailure? {
-        let tokens = [request.prompt] + request.choices.map(\.generated)
-        guard tokens.joined().allSatisfy({ $0 >= 0 && Int($0) < model.vocabularySize }) else {
+        let vocabulary = model.vocabularySize
+        func isKnown(_ tokens: [Int32]) -> Bool {
+            tokens.allSatisfy { $0 >= 0 && Int($0) < vocabulary }
+        }
+        guard isKnown(request.prompt), request.choices.allSatisfy({ isKnown($0.generated) }) else {
             return GenerationFailure(
                 code: "invalid_prompt",
-                message: "A token id is outside the vocabulary."
+                message: "The prompt has a token outside the vocabulary."
             )
         }
-        let wanted = SchedulerRequest(
-            id: id,
-            prompt: request.prompt,
-            choices: request.choices.map { .init(index: $0.index, generated: $0.generated) },
-            maxTokens: request.stop.maxTokens,
-            stopTokens: request.stop.ignoreEOS ? [] : Set(request.stop.stopTokens)
-        )
-        switch scheduler.admit(wanted) {
-        case nil:
+        do throws(AdmissionError) {
+            try scheduler.admit(id, Submission(request))
             jobs[id] = SamplingJob(request)
             return nil
-        case .tooLong(let length, let limit)?:
-            return GenerationFailure(
-                code: "context_length_exceeded",
-                message: "The model's context holds \(limit) tokens here; the prompt has \(length)."
-            )
-        case .empty?, .duplicate?:
-            return GenerationFailure(
-                code: "invalid_prompt",
-                message: "The prompt cannot be computed."
-            )
+        } catch {
+            switch error {
+            case .tooLong(let tokens, let limit):
+                return GenerationFailure(
+                    code: "context_length_exceeded",
+                    message: "The context holds \(limit) tokens here; the prompt has \(tokens)."
+                )
+            case .malformed, .duplicate:
+                return GenerationFailure(
+                    code: "invalid_prompt",
+                    message: "The request leaves nothing to generate."
+                )
+            }
         }
     }
 
     func cancel(_ id: GenerationID, choice: Int?) {
-        runner.release(scheduler.cancel(id, choice: choice))
-        forgetFinished()
+        scheduler.cancel(id, choice: choice)
+        if !scheduler.contains(id) { jobs[id] = nil }
     }
 
     func cancelAll() {
-        runner.release(scheduler.removeAll())
+        scheduler.cancelAll()
         jobs = [:]
     }
 
@@ -92,81 +88,92 @@ final class ServedEngine {
     /// One step for all sequences.
     func step() -> [EngineMessage] {
         let plan = scheduler.plan()
-        guard !plan.work.isEmpty else { return failStuck() }
-        steps += 1
+        runner.release(plan.released)
+        guard !plan.items.isEmpty else { return scheduler.isIdle ? [] : failAll() }
+        steps &+= 1
         do {
-            let sampled = try Torch.checked { runner.run(plan, jobs, scheduler) }
-            return commit(sampled, of: plan)
+            let drawn = try Torch.checked {
+                runner.run(plan) { jobs[$0.sequence.request]?.row($0) ?? SamplerRow() }
+            }
+            return commit(drawn, of: plan)
         } catch {
             log("step failed: \(error)")
-            return plan.work.map(\.key.request).uniqued.map { fail($0, .engineFailed) }
+            return scheduler.fail(plan).map { fail($0) }
         }
     }
 
-    private func commit(_ sampled: [SequenceKey: Result<Sampled, SamplerError>], of plan: Plan)
-        -> [EngineMessage]
+    /// Takes a step's tokens over: one frame, and a failure for each row that has no token.
+    private func commit(_ drawn: [Result<Sampled, SamplerError>], of plan: Plan) -> [EngineMessage]
     {
         var messages: [EngineMessage] = []
-        var tokens: [SequenceKey: [Int32]] = [:]
-        for (key, result) in sampled {
+        var sampled: [SequenceID: Sampled] = [:]
+        for (item, result) in zip(plan.outputs, drawn) {
             switch result {
-            case .success(let choice): tokens[key] = [choice.token]
+            case .success(let token): sampled[item.sequence] = token
             case .failure(let error):
-                log("no token for generation \(key.request): \(error)")
-                messages.append(fail(key.request, .engineFailed))
+                log("no token for generation \(item.sequence.request): \(error)")
+                // Another choice of the same request may have failed before.
+                guard scheduler.contains(item.sequence.request) else { continue }
+                messages.append(fail(item.sequence.request))
             }
         }
-        let commit = scheduler.commit(tokens, of: plan)
-        runner.release(commit.released)
+        let tokens = plan.outputs.map { item in sampled[item.sequence].map { [$0.token] } ?? [] }
         var events: [GenerationToken] = []
-        for outcome in commit.outcomes {
-            jobs[outcome.key.request]?.note(outcome.token, choice: outcome.key.choice)
-            guard case .success(let choice)? = sampled[outcome.key] else { continue }
-            events.append(
-                GenerationToken(
-                    id: outcome.key.request,
-                    event: TokenEvent(
-                        choice: outcome.key.choice,
-                        token: outcome.token,
-                        logprob: choice.logprob,
-                        top: choice.top.map { TokenLogprob(token: $0.token, logprob: $0.logprob) },
-                        finish: outcome.end.map { $0 == .stop ? .stop : .length }
-                    )
-                )
-            )
+        for outcome in scheduler.commit(tokens, of: plan) {
+            let id = outcome.sequence.request
+            guard let drawn = sampled[outcome.sequence] else { continue }
+            jobs[id]?.note(outcome.token, choice: outcome.sequence.choice)
+            if outcome.finish != nil, !scheduler.contains(id) { jobs[id] = nil }
+            events.append(GenerationToken(id: id, event: TokenEvent(outcome, drawn)))
         }
-        if !commit.released.isEmpty { forgetFinished() }
-        if events.isEmpty {
-            endpoint.noteProgress()
-        } else {
-            messages.append(
-                .step(EngineStep(number: steps, monotonicNs: Memory.now(), tokens: events))
-            )
+        if !events.isEmpty {
+            let step = EngineStep(number: steps, monotonicNs: Memory.now(), tokens: events)
+            messages.append(.step(step))
         }
         return messages
     }
 
-    private func fail(_ id: GenerationID, _ failure: GenerationFailure) -> EngineMessage {
+    private func fail(_ id: GenerationID) -> EngineMessage {
         cancel(id, choice: nil)
-        jobs[id] = nil
-        return .failed(id, failure)
+        return .failed(id, .engineFailed)
     }
 
     /// Nothing can be planned though there is work: cannot happen; ending it beats spinning for ever.
-    private func failStuck() -> [EngineMessage] {
-        log("nothing to plan for \(scheduler.count) sequences")
-        return scheduler.requests.map { fail($0, .engineFailed) }
-    }
-
-    private func forgetFinished() {
-        let open = scheduler.requests
-        for id in jobs.keys where !open.contains(id) { jobs[id] = nil }
+    private func failAll() -> [EngineMessage] {
+        log("nothing to plan for \(scheduler.sequenceCount) sequences")
+        return jobs.keys.sorted().map { fail($0) }
     }
 }
 
-extension Array where Element: Hashable {
-    fileprivate var uniqued: [Element] {
-        var seen: Set<Element> = []
-        return filter { seen.insert($0).inserted }
+extension Submission {
+    /// What of a request concerns the scheduler.
+    fileprivate init(_ request: GenerationRequest) {
+        self.init(
+            prompt: request.prompt,
+            choices: request.choices.map { Choice(index: $0.index, generated: $0.generated) },
+            ending: Ending(
+                maxTokens: request.stop.maxTokens,
+                minTokens: request.stop.minTokens,
+                stopTokens: request.stop.ignoreEOS ? [] : request.stop.stopTokens
+            )
+        )
+    }
+}
+
+extension TokenEvent {
+    fileprivate init(_ outcome: Outcome, _ drawn: Sampled) {
+        let finish: EngineFinish? =
+            switch outcome.finish {
+            case .stop?: .stop
+            case .length?: .length
+            case nil: nil
+            }
+        self.init(
+            choice: outcome.sequence.choice,
+            token: outcome.token,
+            logprob: drawn.logprob,
+            top: drawn.top.map { TokenLogprob(token: $0.token, logprob: $0.logprob) },
+            finish: finish
+        )
     }
 }

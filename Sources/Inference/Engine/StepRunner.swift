@@ -4,8 +4,6 @@ internal import Scheduling
 internal import Torch
 
 /// Turns a plan into one forward pass and draws the new tokens.
-///
-/// Call inside `Torch.checked`.
 struct StepRunner {
     private let model: any CausalLanguageModel
     private let capacity: Int
@@ -26,18 +24,28 @@ struct StepRunner {
         return state
     }
 
-    /// Forgets what the slots hold and gives their memory back.
-    func release(_ slots: [Int]) { for slot in slots { states[slot]?.release() } }
+    /// Gives the memory of what is no longer needed back.
+    func release(_ cuts: [Plan.Cut]) {
+        for cut in cuts {
+            if cut.kept == 0 {
+                states[cut.slot]?.release()
+            } else {
+                states[cut.slot]?.truncate(to: cut.kept)
+            }
+        }
+    }
 
     /// Drops the states that hold nothing.
     mutating func trim() {
         for slot in states.indices where states[slot]?.length == 0 { states[slot] = nil }
     }
 
-    mutating func run(_ plan: Plan, _ jobs: [GenerationID: SamplingJob], _ scheduler: Scheduler)
-        -> [SequenceKey: Result<Sampled, SamplerError>]
+    /// Performs a plan whose cuts are done: one result for each of its outputs.
+    ///
+    /// `row` tells how an item's token is drawn. Call inside `Torch.checked`.
+    mutating func run(_ plan: Plan, row: (Plan.Item) -> SamplerRow)
+        -> [Result<Sampled, SamplerError>]
     {
-        release(plan.released)
         for copy in plan.copies {
             let source = state(copy.from)
             state(copy.to).copy(from: source, count: copy.count)
@@ -45,25 +53,19 @@ struct StepRunner {
         var tokens: [Int32] = []
         var runs: [Step.Run] = []
         var rows: [Int] = []
-        var wanted: [SequenceKey] = []
-        for work in plan.work {
-            let state = state(work.slot)
-            // A step that failed half-way may have left rows behind.
-            state.truncate(to: work.start)
-            runs.append(Step.Run(state: state, count: work.tokens.count))
-            tokens += work.tokens
-            if work.samples {
-                rows.append(tokens.count - 1)
-                wanted.append(work.key)
+        for item in plan.items {
+            let state = state(item.slot)
+            // A step that failed half-way may have left rows behind; fewer would be a wrong cache.
+            state.truncate(to: item.start)
+            guard state.length == item.start else {
+                Torch.fail("a slot holds \(state.length) tokens instead of \(item.start)")
+                return []
             }
+            runs.append(Step.Run(state: state, count: item.tokens.count))
+            tokens += item.tokens
+            if item.wantsLogits { rows.append(tokens.count - 1) }
         }
         let logits = model(Step(tokens: tokens, runs: runs, outputRows: rows))
-        guard !wanted.isEmpty else { return [:] }
-        let samples = wanted.map { key in
-            jobs[key.request]?.row(choice: key.choice, position: scheduler.generatedCount(of: key))
-                ?? SamplerRow()
-        }
-        let results = sampler.sample(logits: logits, rows: samples)
-        return Dictionary(uniqueKeysWithValues: zip(wanted, results))
+        return rows.isEmpty ? [] : sampler.sample(logits: logits, rows: plan.outputs.map(row))
     }
 }

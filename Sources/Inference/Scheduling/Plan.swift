@@ -1,73 +1,73 @@
-/// The work of one step.
+/// What the next step computes.
+///
+/// Perform in this order: `released`, `copies`, `items`.
 public struct Plan: Sendable, Equatable {
-    /// New tokens of one sequence.
-    public struct Work: Sendable, Equatable {
-        /// Whose.
-        public let key: SequenceKey
-        /// Where in the cache.
+    /// New rows of one sequence.
+    public struct Item: Sendable, Equatable {
+        /// The sequence.
+        public let sequence: SequenceID
+        /// Where its state lies.
         public let slot: Int
-        /// Tokens of the sequence that are in the cache already.
-        public let start: Int
-        /// The tokens to be computed.
+        /// Its new tokens, at least one.
         public let tokens: [Int32]
-        /// Whether the last row's logits choose the next token.
-        public let samples: Bool
+        /// Position of the first: what the state holds.
+        public let start: Int
+        /// Whether the logits behind the last token are wanted: the row draws its next token.
+        public let wantsLogits: Bool
+        /// Index of that next token in the output, from 0.
+        public let outputIndex: Int
+        /// Tokens that it must not be.
+        public let suppressed: [Int32]
+        let serial: UInt64
     }
 
-    /// Cache contents to be copied before the step.
+    /// A slot that keeps the first tokens of its content only.
+    public struct Cut: Sendable, Equatable {
+        /// The slot.
+        public let slot: Int
+        /// Tokens that stay; 0 where nobody has the slot any more.
+        public let kept: Int
+    }
+
+    /// A prefix that another slot holds already.
     public struct Copy: Sendable, Equatable {
-        /// Slot to read.
+        /// The slot to read.
         public let from: Int
-        /// Slot to fill.
+        /// The slot to fill.
         public let to: Int
-        /// Tokens from the start.
+        /// Tokens.
         public let count: Int
     }
 
-    /// Slots whose contents are no longer needed; to be cleared first.
-    public internal(set) var released: [Int] = []
-    /// Copies, after that.
+    /// Content that is no longer needed.
+    public internal(set) var released: [Cut] = []
+    /// Shared prefixes.
     public internal(set) var copies: [Copy] = []
-    /// Then the computation.
-    public internal(set) var work: [Work] = []
+    /// Decodes, then prefill chunks.
+    public internal(set) var items: [Item] = []
 
-    /// Nothing to do.
-    public init() {}
-
-    func contains(_ key: SequenceKey) -> Bool { work.contains { $0.key == key } }
-
-    /// Takes a sequence's work out; returns its tokens.
-    mutating func drop(_ key: SequenceKey) -> Int {
-        guard let place = work.firstIndex(where: { $0.key == key }) else { return 0 }
-        return work.remove(at: place).tokens.count
-    }
+    /// The items that draw a token, in the order that `commit` expects.
+    public var outputs: [Item] { items.filter(\.wantsLogits) }
+    /// New rows.
+    public var rowCount: Int { items.reduce(0) { $0 + $1.tokens.count } }
 }
 
-/// What a step led to.
-public struct Commit: Sendable, Equatable {
-    /// Why a sequence is over.
-    public enum End: Sendable, Equatable {
-        /// A stop token.
+/// A new token of a sequence.
+public struct Outcome: Sendable, Equatable {
+    /// Why a sequence ended.
+    public enum Finish: Sendable, Equatable {
+        /// The token is a stop token.
         case stop
-        /// The request's, the model's or the cache's limit.
+        /// The most tokens, or the context's end.
         case length
     }
 
-    /// One new token.
-    public struct Outcome: Sendable, Equatable {
-        /// Whose.
-        public let key: SequenceKey
-        /// The token.
-        public let token: Int32
-        /// Set with the last one.
-        public let end: End?
-    }
-
-    /// The new tokens in the plan's order.
-    public internal(set) var outcomes: [Outcome] = []
-    /// Slots whose contents are no longer needed.
-    public internal(set) var released: [Int] = []
-
-    /// Nothing.
-    public init() {}
+    /// The sequence.
+    public let sequence: SequenceID
+    /// Which of the tokens that `commit` was given for this sequence.
+    public let ordinal: Int
+    /// The token.
+    public let token: Int32
+    /// Set on a sequence's last token.
+    public let finish: Finish?
 }

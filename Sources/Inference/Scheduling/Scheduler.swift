@@ -1,246 +1,169 @@
-/// Which tokens the next step computes, and in which slots: continuous batching with chunked prefill.
+/// Decides which tokens of which sequences the next step computes: continuous batching with chunked
+/// prefill, over plain values.
 ///
-/// A value without tensors, clock or randomness; the engine performs its plans.
-/// 1. A slot belongs to one sequence at most; `freeSlots` and the holders together are all slots.
-/// 2. `held`, the tokens in slots, never exceeds `limits.kvTokens` after a plan is committed.
-/// 3. Decodes come before prefill, older requests before younger ones; the oldest is never pre-empted.
-/// 4. A pre-empted sequence keeps its tokens and computes them again later.
+/// Invariants, each tested by seed:
+/// 1. The tokens held by all slots never exceed `kvTokens`, the rows of a step never `stepTokens`.
+/// 2. A slot belongs to one sequence at most; a freed one is released before it is used again.
+/// 3. Decodes come before prefill. Prefill is first in, first out; nothing overtakes what waits for room.
+/// 4. Only a younger sequence ever gives way to an older one, so the oldest always advances.
+/// 5. What a sequence is fed is its prompt and its tokens in order, however often it was pre-empted.
 public struct Scheduler: Sendable {
-    /// What there is.
-    public struct Limits: Sendable, Equatable {
-        /// Sequences in the cache at once.
-        public var slots: Int
-        /// Tokens in the cache at once.
-        public var kvTokens: Int
-        /// Tokens of one step.
-        public var stepTokens: Int
-        /// Tokens of one sequence.
-        public var maxLength: Int
+    /// What may be spent.
+    public let limits: SchedulerLimits
+    /// By age, oldest first.
+    var sequences: [Sequence] = []
+    var freeSlots: [Int]
+    var released: [Plan.Cut] = []
+    private var nextSerial: UInt64 = 0
 
-        /// Describes what there is.
-        public init(slots: Int, kvTokens: Int, stepTokens: Int, maxLength: Int) {
-            self.slots = slots
-            self.kvTokens = kvTokens
-            self.stepTokens = stepTokens
-            self.maxLength = maxLength
-        }
+    struct Sequence: Sendable {
+        let serial: UInt64
+        let id: SequenceID
+        let promptCount: Int
+        let ending: Ending
+        /// Prompt and output.
+        var tokens: [Int32]
+        /// How many of them the slot holds.
+        var held = 0
+        /// Kept from the first prefill to the end, through pre-emption too.
+        var slot: Int?
+        /// Lost its content to an older sequence and has not been started again.
+        var isPreempted = false
 
-        /// Tokens that one sequence can reach.
-        public var reach: Int { min(maxLength, kvTokens) }
+        var pending: Int { tokens.count - held }
+        var generated: Int { tokens.count - promptCount }
+        var isDecoding: Bool { held > 0 && pending == 1 }
     }
 
-    /// What there is.
-    public let limits: Limits
-    private var sequences: [SequenceKey: Sequence] = [:]
-    private var freeSlots: [Int]
-    private var arrivals: UInt64 = 0
-    /// Sequences that lost their slot so far.
-    public private(set) var preemptions = 0
-
-    /// An idle scheduler.
-    public init(limits: Limits) {
+    /// A scheduler without sequences.
+    public init(_ limits: SchedulerLimits) {
         self.limits = limits
         freeSlots = Array((0..<limits.slots).reversed())
     }
 
-    /// Whether there is nothing to compute.
-    public var isIdle: Bool { sequences.isEmpty }
-    /// Sequences, with a slot or not.
-    public var count: Int { sequences.count }
-    /// Slots that new sequences could get.
-    public var unusedSlots: Int { max(0, limits.slots - sequences.count) }
-    /// Tokens in the cache.
-    public var held: Int { sequences.values.reduce(0) { $0 + ($1.slot == nil ? 0 : $1.computed) } }
-    /// The requests that are here.
-    public var requests: Set<UInt64> { Set(sequences.keys.map(\.request)) }
+    /// Whether there is nothing to plan.
+    public var isIdle: Bool { sequences.isEmpty && released.isEmpty }
+    /// Sequences in the scheduler: those that run and those that wait.
+    public var sequenceCount: Int { sequences.count }
+    /// Slots that belong to a sequence.
+    public var usedSlots: Int { limits.slots - freeSlots.count }
+    /// Tokens that the slots hold.
+    public var usedTokens: Int { sequences.reduce(0) { $0 + $1.held } }
+    /// Sequences that lost their content and wait.
+    public var preempted: Int { sequences.count { $0.isPreempted } }
+    /// Whether a choice of the request still runs.
+    public func contains(_ request: UInt64) -> Bool {
+        sequences.contains { $0.id.request == request }
+    }
 
-    /// Takes a request in.
-    ///
-    /// Nil, or why it can never be computed.
-    public mutating func admit(_ request: SchedulerRequest) -> Refusal? {
-        guard !request.prompt.isEmpty else { return .empty }
-        for choice in request.choices {
-            let length = request.prompt.count + choice.generated.count
-            guard length < limits.reach || (length == limits.reach && !choice.generated.isEmpty)
-            else {
-                return .tooLong(length: length, limit: limits.reach)
-            }
-            guard sequences[SequenceKey(request: request.id, choice: choice.index)] == nil else {
-                return .duplicate
-            }
+    /// Takes all choices of a request, or none.
+    /// - Throws: `AdmissionError` for what could never run.
+    public mutating func admit(_ request: UInt64, _ submission: Submission) throws(AdmissionError) {
+        guard !submission.prompt.isEmpty, !submission.choices.isEmpty,
+            Set(submission.choices.map(\.index)).count == submission.choices.count,
+            submission.choices.allSatisfy({ $0.generated.count < submission.ending.maxTokens })
+        else { throw .malformed }
+        guard !contains(request) else { throw .duplicate }
+        let longest = submission.choices.map(\.generated.count).max() ?? 0
+        let (tokens, overflow) = submission.prompt.count.addingReportingOverflow(longest)
+        guard !overflow, tokens < limits.longest else {
+            throw .tooLong(tokens: tokens, limit: limits.longest)
         }
-        arrivals += 1
-        let leader = request.choices.first.map {
-            SequenceKey(request: request.id, choice: $0.index)
-        }
-        for choice in request.choices {
-            let key = SequenceKey(request: request.id, choice: choice.index)
-            sequences[key] = Sequence(
-                request: request,
-                generated: choice.generated,
-                order: arrivals,
-                leader: key == leader ? nil : leader
+        for choice in submission.choices {
+            sequences.append(
+                Sequence(
+                    serial: nextSerial,
+                    id: SequenceID(request: request, choice: choice.index),
+                    promptCount: submission.prompt.count,
+                    ending: submission.ending,
+                    tokens: submission.prompt + choice.generated
+                )
             )
+            nextSerial &+= 1
         }
-        return nil
     }
 
-    /// Forgets a choice, or all of a request.
+    /// Drops a choice of a request, or all of them; unknown ones are ignored.
+    public mutating func cancel(_ request: UInt64, choice: Int? = nil) {
+        for index in sequences.indices.reversed()
+        where sequences[index].id.request == request
+            && (choice == nil || choice == sequences[index].id.choice)
+        {
+            end(at: index)
+        }
+    }
+
+    /// Drops everything.
+    public mutating func cancelAll() {
+        while !sequences.isEmpty { end(at: sequences.count - 1) }
+    }
+
+    /// Takes a step's results: for each of `plan.outputs` the tokens it drew, normally one.
     ///
-    /// Returns the slots that became free.
-    public mutating func cancel(_ request: UInt64, choice: Int? = nil) -> [Int] {
-        sequences.keys.filter { $0.request == request && (choice == nil || $0.choice == choice) }
-            .compactMap { remove($0) }
-    }
-
-    /// Forgets everything.
-    ///
-    /// Returns the slots that became free.
-    public mutating func removeAll() -> [Int] { sequences.keys.compactMap { remove($0) } }
-
-    private mutating func remove(_ key: SequenceKey) -> Int? {
-        guard let sequence = sequences.removeValue(forKey: key), let slot = sequence.slot else {
-            return nil
-        }
-        freeSlots.append(slot)
-        return slot
-    }
-
-    /// Tokens of a sequence that were generated so far.
-    public func generatedCount(of key: SequenceKey) -> Int { sequences[key]?.generatedCount ?? 0 }
-
-    // MARK: Planning
-
-    /// Chooses the next step's work; empty only when idle.
-    public mutating func plan() -> Plan {
-        var plan = Plan()
-        var used = held
-        var budget = limits.stepTokens
-        let ordered = sequences.keys.sorted { rank($0) < rank($1) }
-        for key in ordered where budget > 0 && isDecoding(key) {
-            while used + 1 > limits.kvTokens, let victim = youngestHolder(after: key) {
-                used -= preempt(victim, &plan)
-            }
-            guard used + 1 <= limits.kvTokens, isDecoding(key) else { continue }
-            used += 1
-            budget -= 1
-            add(key, count: 1, to: &plan)
-        }
-        for key in ordered where budget > 0 {
-            guard let sequence = sequences[key], !plan.contains(key), !sequence.isDecoding else {
+    /// Sequences that were cancelled since the plan are skipped. Tokens behind a sequence's last one
+    /// are dropped.
+    public mutating func commit(_ drawn: [[Int32]], of plan: Plan) -> [Outcome] {
+        var outcomes: [Outcome] = []
+        var results = drawn[...]
+        for item in plan.items {
+            let tokens = item.wantsLogits ? results.popFirst() ?? [] : []
+            guard let index = sequences.firstIndex(where: { $0.serial == item.serial }) else {
                 continue
             }
-            if sequence.slot == nil {
-                // A newcomer enters only where all of its tokens fit, so that it is not thrown out again.
-                guard !freeSlots.isEmpty, used + sequence.tokens.count <= limits.kvTokens else {
+            sequences[index].held = item.start + item.tokens.count
+            for (ordinal, token) in tokens.enumerated() {
+                sequences[index].tokens.append(token)
+                let finish = finish(of: sequences[index], after: token)
+                outcomes.append(
+                    Outcome(sequence: item.sequence, ordinal: ordinal, token: token, finish: finish)
+                )
+                if finish != nil {
+                    end(at: index)
                     break
                 }
-                guard seat(key, &used, &plan) else { continue }
-            }
-            guard let seated = sequences[key] else { continue }
-            let room = min(budget, limits.kvTokens - used)
-            let count = min(seated.tokens.count - seated.computed, room)
-            guard count > 0 else { continue }
-            used += count
-            budget -= count
-            add(key, count: count, to: &plan)
-        }
-        return plan
-    }
-
-    /// Older requests first, then lower choices.
-    private func rank(_ key: SequenceKey) -> (UInt64, Int) {
-        (sequences[key]?.order ?? .max, key.choice)
-    }
-
-    private func isDecoding(_ key: SequenceKey) -> Bool {
-        guard let sequence = sequences[key] else { return false }
-        return sequence.slot != nil && sequence.isDecoding
-    }
-
-    /// The youngest sequence with a slot that is younger than `key`.
-    private func youngestHolder(after key: SequenceKey) -> SequenceKey? {
-        sequences.keys.filter { sequences[$0]?.slot != nil && rank($0) > rank(key) }.max {
-            rank($0) < rank($1)
-        }
-    }
-
-    /// Takes a sequence's slot away; returns the tokens that it held.
-    private mutating func preempt(_ key: SequenceKey, _ plan: inout Plan) -> Int {
-        guard var sequence = sequences[key], let slot = sequence.slot else { return 0 }
-        let tokens = sequence.computed
-        // What was planned for it in this step goes too.
-        let planned = plan.drop(key)
-        sequence.slot = nil
-        sequence.computed = 0
-        sequences[key] = sequence
-        freeSlots.append(slot)
-        plan.released.append(slot)
-        preemptions += 1
-        return tokens + planned
-    }
-
-    /// Gives a sequence a slot.
-    ///
-    /// False where it has to wait for the choice whose prompt it shares.
-    private mutating func seat(_ key: SequenceKey, _ used: inout Int, _ plan: inout Plan) -> Bool {
-        guard var sequence = sequences[key] else { return false }
-        var copied = 0
-        var source: Int?
-        if let leader = sequence.leader.flatMap({ sequences[$0] }) {
-            let shared = sequence.promptCount - 1
-            if leader.computed < shared { return false }
-            copied = shared
-            source = leader.slot
-        }
-        guard let slot = freeSlots.popLast() else { return false }
-        sequence.slot = slot
-        if let source, copied > 0 {
-            sequence.computed = copied
-            used += copied
-            plan.copies.append(Plan.Copy(from: source, to: slot, count: copied))
-        }
-        sequences[key] = sequence
-        return true
-    }
-
-    private mutating func add(_ key: SequenceKey, count: Int, to plan: inout Plan) {
-        guard let sequence = sequences[key], let slot = sequence.slot else { return }
-        let start = sequence.computed
-        let end = start + count
-        plan.work.append(
-            Plan.Work(
-                key: key,
-                slot: slot,
-                start: start,
-                tokens: Array(sequence.tokens[start..<end]),
-                samples: end == sequence.tokens.count
-            )
-        )
-    }
-
-    // MARK: Committing
-
-    /// Takes over what the step computed.
-    ///
-    /// `sampled`: the new tokens of each sequence that sampled, none or several. Returns what
-    /// became of each token, and the slots that became free.
-    public mutating func commit(_ sampled: [SequenceKey: [Int32]], of plan: Plan) -> Commit {
-        var result = Commit()
-        for work in plan.work {
-            guard var sequence = sequences[work.key], sequence.slot == work.slot else { continue }
-            sequence.computed = work.start + work.tokens.count
-            sequences[work.key] = sequence
-            guard work.samples else { continue }
-            for token in sampled[work.key] ?? [] {
-                guard var current = sequences[work.key] else { break }
-                current.tokens.append(token)
-                let end = current.end(after: token, reach: limits.reach)
-                sequences[work.key] = current
-                result.outcomes.append(Commit.Outcome(key: work.key, token: token, end: end))
-                if end != nil, let slot = remove(work.key) { result.released.append(slot) }
             }
         }
-        return result
+        return outcomes
+    }
+
+    /// Drops every request that took part in a step that failed, and names them.
+    public mutating func fail(_ plan: Plan) -> [UInt64] {
+        var requests: [UInt64] = []
+        for item in plan.items where !requests.contains(item.sequence.request) {
+            guard sequences.contains(where: { $0.serial == item.serial }) else { continue }
+            requests.append(item.sequence.request)
+        }
+        for request in requests { cancel(request) }
+        return requests
+    }
+
+    private func finish(of sequence: Sequence, after token: Int32) -> Outcome.Finish? {
+        if sequence.ending.stopTokens.contains(token),
+            sequence.generated > sequence.ending.minTokens
+        {
+            return .stop
+        }
+        let isFull = sequence.tokens.count >= limits.longest
+        return isFull || sequence.generated >= sequence.ending.maxTokens ? .length : nil
+    }
+
+    /// Removes a sequence.
+    ///
+    /// A sibling that waits for the shared prompt takes over the slot and what of the prompt it holds.
+    private mutating func end(at index: Int) {
+        let ended = sequences.remove(at: index)
+        guard let slot = ended.slot else { return }
+        let shared = min(ended.held, ended.promptCount)
+        let heir = sequences.firstIndex {
+            $0.id.request == ended.id.request && $0.held == 0 && $0.slot == nil
+        }
+        if shared > 0, let heir {
+            sequences[heir].slot = slot
+            sequences[heir].held = min(shared, sequences[heir].tokens.count - 1)
+            released.append(Plan.Cut(slot: slot, kept: sequences[heir].held))
+        } else {
+            released.append(Plan.Cut(slot: slot, kept: 0))
+            freeSlots.append(slot)
+        }
     }
 }
