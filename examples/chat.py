@@ -7,13 +7,12 @@ import os
 import ssl
 import sys
 
-import httpx
 import openai
 
 client = openai.OpenAI(
     base_url=os.environ["BASE_URL"] + "/v1",
     api_key=os.environ["API_KEY"],
-    http_client=httpx.Client(verify=ssl.create_default_context(cafile=os.environ["CA_FILE"])),
+    http_client=openai.DefaultHttpxClient(verify=ssl.create_default_context(cafile=os.environ["CA_FILE"])),
 )
 question = " ".join(sys.argv[1:]) or "What is the capital of France?"
 answer = client.chat.completions.create(

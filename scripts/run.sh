@@ -49,6 +49,13 @@ key=$(sed -n 's/.*"key" *: *"\([^"]*\)".*/\1/p' "$state/first-key")
         "$https_port" "$key" "$tls/cert.pem" "$model" >"$run/env"
 )
 
+# nginx's workers must reach the sockets: where their user cannot (a clone under /root), they keep ours.
+if [ "$(id -u)" = 0 ] && id -u www-data >/dev/null 2>&1 &&
+    ! setpriv --reuid www-data --regid www-data --clear-groups test -x "$run"; then
+    TORCHGATE_NGINX_USER=${TORCHGATE_NGINX_USER:-root}
+    export TORCHGATE_NGINX_USER
+fi
+
 # Every setting can be overridden from outside.
 set_default() { if [ -z "${!1+x}" ]; then export "$1=$2"; fi; }
 set_default TORCHGATE_PATHS_RUN_DIR "$run"
