@@ -4,6 +4,7 @@
 #   scripts/fresh-machine.sh                   make run, two questions over HTTPS, cold and warm times
 #   scripts/fresh-machine.sh --share-cache     the same with this machine's archives of `make deps`
 #   scripts/fresh-machine.sh --shell COMMAND   runs COMMAND in the clone inside instead
+#   scripts/fresh-machine.sh --keep            leaves the tree where it lies
 # Mounts and processes live in namespaces of their own and end with the script.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,9 +12,11 @@ cd "$(dirname "$0")/.."
 
 share_cache=
 inside=
+keep=
 while [ $# -gt 0 ]; do
     case $1 in
     --share-cache) share_cache=1 ;;
+    --keep) keep=1 ;;
     --shell) inside=$2; shift ;;
     *) echo "fresh-machine.sh: unknown option $1" >&2; exit 2 ;;
     esac
@@ -24,7 +27,7 @@ done
 swift=$(readlink -f "$(command -v swift)")
 toolchain=$(cd "$(dirname "$swift")/../.." && pwd)
 tree=$(mktemp -d "${TMPDIR:-/tmp}/torchgate-fresh.XXXXXX")
-trap 'rm -rf --one-file-system "$tree"' EXIT
+if [ -n "$keep" ]; then echo "tree: $tree" >&2; else trap 'rm -rf --one-file-system "$tree"' EXIT; fi
 copy_tree "$(debian_tree minbase ca-certificates,git,make)" "$tree"
 git clone -q --no-hardlinks . "$tree/root/torchgate"
 
@@ -68,7 +71,10 @@ ask() {
 check() {
     case $2 in
     *Paris*) echo "$1: $2" ;;
-    *) echo "$1: no Paris in: $2" >&2; cat /root/events >&2; exit 1 ;;
+    *) echo "$1: no Paris in: $2" >&2; cat /root/events >&2
+        tail -n 20 .run/*.log >&2
+        exit 1
+        ;;
     esac
 }
 start=$(date +%s.%N)
