@@ -12,7 +12,9 @@
 namespace {
 
 /// Rows a chunk so that a kernel over rows of `columns` elements is worth a thread.
-int64_t rows_per_chunk(int64_t columns) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns)); }
+int64_t rows_per_chunk(int64_t columns) {
+    return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns));
+}
 
 /// Calls body(row) for each row on the pool.
 template <typename Body>
