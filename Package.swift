@@ -111,7 +111,7 @@ let engine: [Target] = [
         ]
     ),
     room("Torch", "Inference", ["CTorch"]),
-    room("NN", "Inference", ["Torch"]),
+    room("NN", "Inference", ["Torch", "CTorch"]),
     room("Weights", "Inference", ["Torch", "Checkpoints", "CTorch"]),
     room("Models", "Inference", ["NN", "Torch", "Weights", "Checkpoints", "JSON"]),
     room("Scheduling", "Inference", []),
@@ -161,13 +161,17 @@ let frontTests: [Target] = [
     tests("OpenAI", ["OpenAI", "JSON"]),
     tests("Streams", ["Streams"]),
     tests("Generations", ["Generations", "EngineLink"]),
+    tests("JSON", ["JSON"]),
+    tests("Settings", ["Settings"]),
+    tests("Checkpoints", ["Checkpoints", "JSON"]),
+    tests("Scheduling", ["Scheduling"]),
     tests("Text", ["Text", "JSON"]),
 ]
 
 let engineTests: [Target] = [
     tests("Torch", ["Torch"]),
     tests("NN", ["NN", "Torch"]),
-    tests("Weights", ["Weights", "Torch", "Checkpoints"]),
+    tests("Weights", ["Weights", "Torch", "CTorch", "Checkpoints"]),
     tests("Models", ["Models", "NN", "Torch", "Weights", "Checkpoints", "JSON"]),
 ]
 

@@ -1,0 +1,106 @@
+import Foundation
+import Settings
+import Testing
+
+struct SettingsLoaderTests {
+    private func load(_ change: (inout SettingsLoader) -> Void) throws -> Settings {
+        var loader = SettingsLoader()
+        change(&loader)
+        return try loader.load()
+    }
+
+    @Test func `nothing said gives the defaults`() throws {
+        #expect(try load { _ in } == Settings())
+    }
+
+    @Test func `flags beat the environment, it beats the .env file, that beats YAML`() throws {
+        let yaml = "engine:\n  idle_timeout: 1\n  slots: 1\n  threads: 1\nserver: {port: 1000}\n"
+        let settings = try load { loader in
+            loader.file = ("a.yaml", yaml)
+            loader.environmentFile = (
+                ".env", "TORCHGATE_ENGINE_SLOTS=2\nexport TORCHGATE_ENGINE_THREADS='2'\n# x\n"
+            )
+            loader.environment = [
+                "TORCHGATE_ENGINE_THREADS": "3", "TORCHGATE_SERVER_PORT": "3", "PATH": "/x",
+            ]
+            loader.flags = ["server.port=4"]
+        }
+        #expect(settings.engine.idleTimeout == 1)
+        #expect(settings.engine.slots == 2)
+        #expect(settings.engine.threads == 3)
+        #expect(settings.server.port == 4)
+    }
+
+    @Test func `short names work and the long one wins`() throws {
+        #expect(
+            try load { $0.environment = ["TORCHGATE_IDLE_TIMEOUT": "3"] }.engine.idleTimeout == 3
+        )
+        let both = ["TORCHGATE_IDLE_TIMEOUT": "3", "TORCHGATE_ENGINE_IDLE_TIMEOUT": "4"]
+        #expect(try load { $0.environment = both }.engine.idleTimeout == 4)
+    }
+
+    @Test(arguments: [
+        "engine: {idle_timout: 3}", "nonsense: 1", "- a", "a: [", "engine: 5", "server: {port: 0}",
+        "server: {port: x}", "server: {mode: fast}", "engine: {dtype: int4}",
+        "engine: {idle_timeout: -1}",
+        "engine: {idle_timeout: .nan}", "limits: {queue: 1e99}",
+        "models: {settings: {m: {colour: red}}}",
+        "models: {settings: {m: {generation: {colour: red}}}}", "auth: {enabled: perhaps}",
+        "auth: {enabled: false}", "generation: {top_p: 0}",
+    ])
+    func `a wrong file is refused and names the setting`(yaml: String) {
+        #expect(throws: SettingsError.self) { try load { $0.file = ("a.yaml", yaml) } }
+    }
+
+    @Test func `unknown variables with our prefix are refused`() {
+        #expect(throws: SettingsError.self) {
+            try load { $0.environment = ["TORCHGATE_IDLE_TIMEOUTS": "3"] }
+        }
+        #expect(throws: SettingsError.self) { try load { $0.flags = ["x=1"] } }
+        #expect(throws: SettingsError.self) { try load { $0.flags = ["engine.slots"] } }
+    }
+
+    @Test func `models have settings of their own, and aliases`() throws {
+        let yaml = """
+            models:
+              default: a
+              directories: [/x, /y]
+              aliases: {gpt-4: a}
+              settings:
+                a: {path: /m/a, dtype: float32, idle_timeout: 5, generation: {temperature: 0.5, top_k: 0}}
+            """
+        let settings = try load { $0.file = ("a.yaml", yaml) }
+        #expect(settings.models.directories == ["/x", "/y"])
+        #expect(settings.models.aliases == ["gpt-4": "a"])
+        let model = try #require(settings.models.settings["a"])
+        #expect(model.path == "/m/a")
+        #expect(model.dtype == "float32")
+        #expect(model.idleTimeout == 5)
+        #expect(model.generation.temperature == 0.5)
+        #expect(model.generation.topK == 0)
+        #expect(model.generation.topP == nil)
+    }
+
+    @Test func `folders in the environment stand between colons`() throws {
+        let settings = try load { $0.environment = ["TORCHGATE_MODELS_DIRECTORIES": "/x:/y"] }
+        #expect(settings.models.directories == ["/x", "/y"])
+    }
+
+    @Test func `authentication can be off on loopback only`() throws {
+        let off = ["TORCHGATE_AUTH_ENABLED": "false", "TORCHGATE_SERVER_HOST": "127.0.0.1"]
+        #expect(try load { $0.environment = off }.authEnabled == false)
+    }
+
+    @Test func `the page of settings is the table's`() throws {
+        let page = URL(fileURLWithPath: #filePath)
+            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+            .appending(path: "docs/configuration.md")
+        let text = try String(contentsOf: page, encoding: .utf8)
+        let parts = text.components(separatedBy: "<!-- settings -->\n")
+        let table = try #require(parts.last?.components(separatedBy: "<!-- /settings -->").first)
+        #expect(
+            table.trimmingCharacters(in: .whitespacesAndNewlines)
+                == SettingsTable.markdown.trimmingCharacters(in: .whitespacesAndNewlines)
+        )
+    }
+}
