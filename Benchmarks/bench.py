@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import tempfile
@@ -72,6 +73,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, list[dict[Ro
 
 def main() -> int:
     options = arguments()
+    # So that the servers are ended, whoever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="torchgate-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
