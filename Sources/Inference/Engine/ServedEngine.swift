@@ -1,12 +1,12 @@
-internal import EngineLink
-internal import NN
-internal import Scheduling
+package import EngineLink
+package import NN
+package import Scheduling
 internal import Torch
 
 /// A loaded model at work: plan, run, commit.
-final class ServedEngine {
+package final class ServedEngine {
     /// What `loaded` told.
-    let description: LoadedModel
+    package let description: LoadedModel
     private let model: any CausalLanguageModel
     private var scheduler: Scheduler
     private var runner: StepRunner
@@ -14,7 +14,8 @@ final class ServedEngine {
     private var steps: UInt64 = 0
     private let log: (String) -> Void
 
-    init(
+    /// An engine without generations.
+    package init(
         model: any CausalLanguageModel,
         limits: SchedulerLimits,
         description: LoadedModel,
@@ -27,9 +28,11 @@ final class ServedEngine {
         runner = StepRunner(model: model, slots: limits.slots, capacity: limits.longest)
     }
 
-    var isIdle: Bool { scheduler.isIdle }
+    /// Whether a step would do nothing.
+    package var isIdle: Bool { scheduler.isIdle }
 
-    var stats: EngineStats {
+    /// A report.
+    package var stats: EngineStats {
         EngineStats(
             slots: scheduler.limits.slots,
             usedSlots: min(scheduler.sequenceCount, scheduler.limits.slots),
@@ -42,7 +45,7 @@ final class ServedEngine {
     }
 
     /// Takes a generation in; nil, or why not.
-    func admit(_ id: GenerationID, _ request: GenerationRequest) -> GenerationFailure? {
+    package func admit(_ id: GenerationID, _ request: GenerationRequest) -> GenerationFailure? {
         let vocabulary = model.vocabularySize
         func isKnown(_ tokens: [Int32]) -> Bool {
             tokens.allSatisfy { $0 >= 0 && Int($0) < vocabulary }
@@ -73,20 +76,23 @@ final class ServedEngine {
         }
     }
 
-    func cancel(_ id: GenerationID, choice: Int?) {
+    /// Drops a choice, or a generation; unknown ids are ignored.
+    package func cancel(_ id: GenerationID, choice: Int?) {
         scheduler.cancel(id, choice: choice)
         if !scheduler.contains(id) { jobs[id] = nil }
     }
 
-    func cancelAll() {
+    /// Drops every generation and keeps the model.
+    package func cancelAll() {
         scheduler.cancelAll()
         jobs = [:]
     }
 
-    func trim() { runner.trim() }
+    /// Gives unused memory back.
+    package func trim() { runner.trim() }
 
     /// One step for all sequences.
-    func step() -> [EngineMessage] {
+    package func step() -> [EngineMessage] {
         let plan = scheduler.plan()
         runner.release(plan.released)
         guard !plan.items.isEmpty else { return scheduler.isIdle ? [] : failAll() }
