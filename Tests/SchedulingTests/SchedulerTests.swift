@@ -53,6 +53,14 @@ import Testing
         #expect(plan.items.map(\.tokens.count) == [1, 15])
     }
 
+    @Test func `a step can be made smaller, but for the decodes`() throws {
+        var scheduler = scheduler(slots: 3, step: 32)
+        try scheduler.admit(1, submission(40))
+        #expect(scheduler.plan(atMost: 10).rowCount == 10)
+        #expect(scheduler.plan(atMost: 0).rowCount == 4)
+        #expect(scheduler.plan().rowCount == 32)
+    }
+
     @Test func `what could never fit is refused`() throws {
         var scheduler = scheduler(context: 20, kv: 16)
         #expect(throws: AdmissionError.tooLong(tokens: 16, limit: 16)) {

@@ -12,6 +12,10 @@ package final class ServedEngine {
     private var runner: StepRunner
     private var jobs: [GenerationID: SamplingJob] = [:]
     private var steps: UInt64 = 0
+    /// Rows of a step; less than the limits say once a step took longer than `patience`.
+    private var rows = Int.max
+    /// Seconds that a step may take: all generations wait for it, and the front for a sign of life.
+    private static let patience = 5.0
     private let log: (String) -> Void
 
     /// An engine without generations.
@@ -93,10 +97,12 @@ package final class ServedEngine {
 
     /// One step for all sequences.
     package func step() -> [EngineMessage] {
-        let plan = scheduler.plan()
+        let plan = scheduler.plan(atMost: rows)
         runner.release(plan.released)
         guard !plan.items.isEmpty else { return scheduler.isIdle ? [] : failAll() }
         steps &+= 1
+        let began = Memory.now()
+        defer { pace(plan, seconds: Double(Memory.now() - began) / 1e9) }
         do {
             let drawn = try Torch.checked {
                 runner.run(plan) { jobs[$0.sequence.request]?.row($0) ?? SamplerRow() }
@@ -106,6 +112,13 @@ package final class ServedEngine {
             log("step failed: \(error)")
             return scheduler.fail(plan).map { fail($0) }
         }
+    }
+
+    /// Makes the next steps smaller after one that took too long.
+    private func pace(_ plan: Plan, seconds: Double) {
+        guard seconds > Self.patience, plan.rowCount > scheduler.limits.slots + 1 else { return }
+        rows = Int(max(1, Double(plan.rowCount) * Self.patience / seconds))
+        log("a step of \(plan.rowCount) tokens took \(Int(seconds)) s: from now on \(rows)")
     }
 
     /// Takes a step's tokens over: one frame, and a failure for each row that has no token.

@@ -1,11 +1,12 @@
 extension Scheduler {
     /// The next step; empty where nothing can run.
     ///
-    /// What it says of slots counts at once: perform it, then `commit` or `fail` it.
-    public mutating func plan() -> Plan {
+    /// What it says of slots counts at once: perform it, then `commit` or `fail` it. `rows` bounds the
+    /// step further where steps take too long; every slot's decode still fits.
+    public mutating func plan(atMost rows: Int = .max) -> Plan {
         var plan = Plan()
         var planned: Set<UInt64> = []
-        var budget = limits.stepTokens
+        var budget = min(limits.stepTokens, max(rows, limits.slots + 1))
         var room = limits.kvTokens - usedTokens
         let decodes = sequences.filter(\.isDecoding).map(\.serial)
         for serial in decodes {
