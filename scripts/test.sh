@@ -18,7 +18,7 @@ if [ "$what" != end ]; then
     swift test -c release --scratch-path .build-tests --no-parallel 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     total=$(count "$log" 'Test run with [0-9]+ tests?')
-    issues=$(grep -cE '^✘ Test .* failed after' "$log" || true)
+    issues=$(grep -E '^✘ Test .* failed after' "$log" | grep -cv '^✘ Test run' || true)
     if [ -z "$total" ] || { [ "$status" != 0 ] && [ "$issues" = 0 ]; }; then
         echo "the rooms' tests did not run to their end" >&2
         issues=1

@@ -104,8 +104,8 @@ import Testing
             return clock.measure { #expect(Run(pieces, stop: [stop]).text.utf8.count == 8 * count) }
         }
         _ = time(100)
-        let small = (0..<3).map { _ in time(1000) }.min() ?? .zero
-        let large = (0..<3).map { _ in time(8000) }.min() ?? .zero
+        let small = (0..<9).map { _ in time(1000) }.min() ?? .zero
+        let large = (0..<9).map { _ in time(8000) }.min() ?? .zero
         #expect(large < small * 30)
     }
 

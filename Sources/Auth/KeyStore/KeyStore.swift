@@ -3,7 +3,7 @@
 // grow.
 //
 // What must hold:
-// 1. An answer rests on a look at keys.db that began at most `maximumAge` before it.
+// 1. An answer rests on a look at keys.db that began at most `maximumAge` before it was asked for.
 // 2. When keys.db cannot be read, every key is refused.
 // 3. `connection` may be held while taking `state`, never the other way round.
 
@@ -112,12 +112,16 @@ public final class KeyStore: Sendable {
 
     private struct Found { let row: KeyRow? }
 
-    /// The key's row as of at most `maximumAge` ago; `nil` if the store cannot tell.
+    /// The key's row as of at most `maximumAge` before this call; `nil` if the store cannot tell.
+    ///
+    /// The age counts from the call's begin: a thread that the machine leaves waiting after its own
+    /// look must not refuse a good key for it.
     private func current(_ id: String) -> Found? {
+        let asked = tg_monotonic_ns()
         for attempt in 0..<2 {
             let found: (isFresh: Bool, row: Found?) = state.withLock {
                 guard $0.failure == nil else { return (true, nil) }
-                guard tg_monotonic_ns() &- $0.verifiedAt <= Self.maximumAge else {
+                guard $0.verifiedAt >= asked || asked - $0.verifiedAt <= Self.maximumAge else {
                     return (false, nil)
                 }
                 return (true, Found(row: $0.rows[id]))
