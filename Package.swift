@@ -172,6 +172,13 @@ let engineTests: [Target] = [
     tests("Torch", ["Torch"]),
     tests("NN", ["NN", "Torch"]),
     tests("Weights", ["Weights", "Torch", "CTorch", "Checkpoints"]),
+    tests(
+        "Engine",
+        [
+            "torchgate-engine", "Engine", "EngineLink", "Scheduling", "Models", "NN", "Torch",
+            "Checkpoints", "JSON", "CLinux",
+        ]
+    ),
     tests("Models", ["Models", "NN", "Torch", "Weights", "Checkpoints", "JSON"]),
 ]
 
