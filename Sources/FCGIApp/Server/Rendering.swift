@@ -1,5 +1,5 @@
 internal import Checkpoints
-public import Foundation
+internal import Foundation
 public import JSON
 internal import OpenAI
 public import Settings
