@@ -165,6 +165,8 @@ let frontTests: [Target] = [
     tests("Settings", ["Settings"]),
     tests("Checkpoints", ["Checkpoints", "JSON"]),
     tests("Scheduling", ["Scheduling"]),
+    tests("FastCGI", ["FastCGI", "CLinux"]),
+    tests("Nginx", ["Nginx"]),
     tests("Text", ["Text", "JSON"]),
 ]
 
