@@ -221,11 +221,11 @@ public final class FastCGIListener: Sendable {
         close(fd)
     }
 
-    private func ended(_ fd: Int32) {
-        let watch = state.withLock { $0.watches[fd] }
-        watch?.fire()
-        _ = tg_epoll_modify(epoll, fd, 0, Self.tag(.active, fd))
-    }
+    /// The peer of an active connection left.
+    ///
+    /// By now the descriptor's number may belong to a fresh connection, whose registration must stay as
+    /// it is; a one-shot event needs no removal.
+    private func ended(_ fd: Int32) { state.withLock { $0.watches[fd] }?.fire() }
 
     // MARK: A worker's hands
 
