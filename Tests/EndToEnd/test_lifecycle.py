@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -25,7 +26,8 @@ def test_an_idle_engine_leaves_and_comes_back(new_house: Callable[..., House], t
     assert 0 < status["remaining_time_seconds"] <= 3
     assert house.engine_pids()
     wait_for("the engine's exit", 8, lambda: not house.engine_pids())
-    assert house.status() | {"status": "unloaded", "loaded_model": None} == house.status()
+    wait_for("the news of it", 1, lambda: house.status()["status"] == "unloaded")
+    assert house.status()["loaded_model"] is None
     assert house.call("/readyz", key="").status == 200
     again = house.chat("hi", max_tokens=4)
     assert again.text == first.text
@@ -65,12 +67,16 @@ def test_a_killed_server_is_back_in_a_second_with_the_model(
     house = new_house(TINY, model="llama-tied", models_dir=str(tiny_models))
     text = house.chat("hi", max_tokens=4).text
     engines = house.engine_pids()
-    os.kill(house.server_pid(), signal.SIGKILL)
-    killed = time.monotonic()
-    answer = house.chat("hi", max_tokens=4)
-    assert answer.status == 200 and answer.text == text
-    assert time.monotonic() - killed < 2
-    assert house.engine_pids() == engines
+    times = []
+    for _ in range(3):
+        os.kill(house.server_pid(), signal.SIGKILL)
+        killed = time.monotonic()
+        answer = house.chat("hi", max_tokens=4)
+        times.append(time.monotonic() - killed)
+        assert answer.status == 200 and answer.text == text
+        assert house.engine_pids() == engines
+        time.sleep(1)
+    assert sorted(times)[1] < 1, times
 
 
 def test_stop_ends_everything(new_house: Callable[..., House], tiny_models: Path) -> None:
@@ -84,3 +90,24 @@ def test_several_instances_run_side_by_side(new_house: Callable[..., House], tin
     houses = [new_house(TINY, model="llama-tied", models_dir=str(tiny_models)) for _ in range(2)]
     assert houses[0].call("/v1/models", key=houses[1].key).status == 401
     assert {h.chat("hi", max_tokens=2).status for h in houses} == {200}
+
+
+def test_loading_needs_little_memory_beside_the_weights(new_house: Callable[..., House]) -> None:
+    house = new_house({"DTYPE": "bfloat16"})
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(house.chat, "hi", max_tokens=1)
+        peak = 0
+        while not answer.done():
+            peak = max([peak, *map(anonymous, house.engine_pids())])
+        assert answer.result().status == 200
+    weights = 134_515_008 * 2  # parameters of SmolLM2-135M, its head tied
+    assert weights < peak < weights + 300_000_000
+
+
+def anonymous(pid: int) -> int:
+    """Bytes that a process holds for itself alone; 0 where it is gone."""
+    try:
+        found = re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return int(found.group(1)) * 1024 if found else 0

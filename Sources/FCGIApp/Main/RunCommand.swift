@@ -7,8 +7,8 @@ internal import Settings
 /// `torchgate run`: nginx and the server in the foreground, as systemd would keep them.
 ///
 /// This process binds the FastCGI socket and hands it down, so that no connection is refused while a
-/// server that died is replaced. It starts a dead server again at once (after one that died within a
-/// second, a second later), ends when nginx ends, and ends both on SIGINT and SIGTERM.
+/// server that died is replaced. It starts a dead server again at once (after three in a row that lived
+/// less than a second, a second later), ends when nginx ends, and ends both on SIGINT and SIGTERM.
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
@@ -34,6 +34,7 @@ private final class House {
     private var nginx: pid_t = 0
     private var server: pid_t = 0
     private var serverStarted: UInt64 = 0
+    private var shortLives = 0
     private var stopping = false
 
     init(settings: Settings, arguments: [String]) throws {
@@ -109,7 +110,8 @@ private final class House {
     }
 
     private func restartServer() throws {
-        if tg_monotonic_ns() - serverStarted < 1_000_000_000 { usleep(1_000_000) }
+        shortLives = tg_monotonic_ns() - serverStarted < 1_000_000_000 ? shortLives + 1 : 0
+        if shortLives >= 3 { usleep(1_000_000) }
         try startServer()
     }
 

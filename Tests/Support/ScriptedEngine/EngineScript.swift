@@ -41,6 +41,8 @@ public struct EngineScript: Sendable, Equatable {
     public var tokens: [Int32] = []
     /// Revision of the model in `loaded`.
     public var revision = "scripted"
+    /// A file that gets a line with the monotonic clock's nanoseconds at each step, before it is sent.
+    public var stepLog: String?
 
     /// A quick engine without mishaps.
     public init() {}
@@ -68,6 +70,7 @@ public struct EngineScript: Sendable, Equatable {
         if let value = json["contextLength"]?.int { contextLength = value }
         tokens = (json["tokens"]?.array ?? []).compactMap { $0.int.flatMap { Int32(exactly: $0) } }
         if let value = json["revision"]?.string { revision = value }
+        stepLog = json["stepLog"]?.string
     }
 
     /// The token at a position of a choice: a function of these alone, so that a continuation after a

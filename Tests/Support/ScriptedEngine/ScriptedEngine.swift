@@ -29,6 +29,7 @@ public final class ScriptedEngine {
     private var slots = 16
     private var steps = 0
     private var nextStep: UInt64 = 0
+    private let log: UnsafeMutablePointer<FILE>?
 
     /// Listens.
     /// - Throws: `EngineEndpoint.ListenError`.
@@ -39,6 +40,7 @@ public final class ScriptedEngine {
         startGrace: Int = 20
     ) throws(EngineEndpoint.ListenError) {
         self.script = script
+        log = script.stepLog.flatMap { fopen($0, "a") }
         var quirks = EngineEndpoint.Quirks()
         quirks.answersPings = answersPings
         if script.hasWrongVersion { quirks.version += 1 }
@@ -186,15 +188,12 @@ public final class ScriptedEngine {
             endpoint.noteProgress()
             return nil
         }
-        endpoint.send(
-            .step(
-                EngineStep(
-                    number: UInt64(steps),
-                    monotonicNs: tg_monotonic_ns(),
-                    tokens: tokens
-                )
-            )
-        )
+        let now = tg_monotonic_ns()
+        if let log {
+            fputs("\(now)\n", log)
+            fflush(log)
+        }
+        endpoint.send(.step(EngineStep(number: UInt64(steps), monotonicNs: now, tokens: tokens)))
         return nil
     }
 
