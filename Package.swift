@@ -63,6 +63,7 @@ let front: [Target] = [
     room("Nginx", "FCGIApp", []),
     room("Settings", "FCGIApp", [.yams]),
     room("OpenAI", "FCGIApp", ["JSON"]),
+    room("Logs", "FCGIApp", ["JSON", .logging]),
     room("Streams", "FCGIApp", []),
     room("Text", "Inference", ["JSON", "CPCRE2"]),
     room("EngineLink", "Inference", ["JSON", "CLinux"]),
@@ -82,7 +83,7 @@ let front: [Target] = [
     .executableTarget(
         name: "torchgate",
         dependencies: [
-            "Server", "AdminCLI", "KeyStore", "Settings", "Nginx", "FastCGI", "EngineLink", "JSON",
+            "Server", "Logs", "AdminCLI", "KeyStore", "Settings", "Nginx", "FastCGI", "EngineLink", "JSON",
             "CLinux", "Checkpoints", .argumentParser, .logging,
         ],
         path: "Sources/FCGIApp/Main",
@@ -118,11 +119,16 @@ let engine: [Target] = [
     room(
         "Engine",
         "Inference",
-        ["Models", "NN", "Torch", "Weights", "Checkpoints", "Scheduling", "EngineLink", "JSON"]
+        [
+            "Models", "NN", "Torch", "Weights", "Checkpoints", "Scheduling", "EngineLink", "JSON",
+            .logging,
+        ]
     ),
     .executableTarget(
         name: "torchgate-engine",
-        dependencies: ["Engine", "EngineLink", "Checkpoints", "CLinux", .argumentParser],
+        dependencies: [
+            "Engine", "EngineLink", "Checkpoints", "CLinux", "Logs", .argumentParser, .logging,
+        ],
         path: "Sources/Inference/EngineMain",
         swiftSettings: rules
     ),
@@ -178,7 +184,7 @@ let engineTests: [Target] = [
         "Engine",
         [
             "torchgate-engine", "Engine", "EngineLink", "Scheduling", "Models", "NN", "Torch",
-            "Checkpoints", "JSON", "CLinux",
+            "Checkpoints", "JSON", "CLinux", .logging,
         ]
     ),
     tests("Models", ["Models", "NN", "Torch", "Weights", "Checkpoints", "JSON"]),

@@ -2,6 +2,7 @@ import CLinux
 import Engine
 import EngineLink
 import Foundation
+import Logging
 import Synchronization
 
 /// The real supervisor with the real engine: on a thread of this process, or in one of its own.
@@ -23,7 +24,7 @@ final class EngineStage: Sendable {
         switch place {
         case .thread:
             let endpoint = try EngineEndpoint(listener: .path(socket), build: "test")
-            Thread.detachNewThread { EngineLoop(endpoint: endpoint, log: { _ in }).run() }
+            Thread.detachNewThread { EngineLoop(endpoint: endpoint, log: .silent).run() }
             launcher = SocketLauncher(path: socket)
         case .process:
             launcher = SpawnLauncher(socketPath: socket, executable: Self.executable, nice: 0)
@@ -101,4 +102,8 @@ final class Listener: Sendable {
         guard tokens() != nil, case .failed(let failure)? = events.last else { return nil }
         return failure
     }
+}
+
+extension Logger {
+    static var silent: Logger { Logger(label: "test") { _ in SwiftLogNoOpLogHandler() } }
 }

@@ -1,5 +1,6 @@
 import Engine
 import EngineLink
+import Logging
 import NN
 import Scheduling
 import Synchronization
@@ -42,7 +43,7 @@ extension EngineSuites {
                         residentBytes: 0,
                         loadSeconds: 0
                     ),
-                    log: { _ in }
+                    log: .silent
                 )
             }
 

@@ -5,6 +5,7 @@ internal import FastCGI
 internal import Foundation
 internal import KeyStore
 internal import Logging
+internal import Logs
 internal import Server
 internal import Settings
 
@@ -56,12 +57,11 @@ struct ServeCommand: ParsableCommand {
     }
 
     private static func logger(_ settings: Settings) throws -> Logger {
-        let output = try LineLogHandler.Output(
+        try LineLogHandler.bootstrap(
             path: settings.log.file,
+            level: settings.log.level,
             json: settings.log.format == .json
         )
-        let level = Logger.Level(rawValue: settings.log.level) ?? .info
-        LoggingSystem.bootstrap { LineLogHandler(label: $0, level: level, output: output) }
         return Logger(label: "torchgate")
     }
 
@@ -83,7 +83,11 @@ struct ServeCommand: ParsableCommand {
         return SpawnLauncher(
             socketPath: settings.engineSocket,
             executable: executable.isEmpty ? nil : executable,
-            threads: settings.engine.threads == 0 ? nil : settings.engine.threads
+            threads: settings.engine.threads == 0 ? nil : settings.engine.threads,
+            environment: [
+                "TORCHGATE_LOG_FORMAT": settings.log.format.rawValue,
+                "TORCHGATE_LOG_LEVEL": settings.log.level,
+            ]
         )
     }
 

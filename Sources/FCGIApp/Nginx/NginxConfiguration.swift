@@ -95,8 +95,8 @@ public struct NginxConfiguration: Sendable, Equatable {
           proxy_temp_path \(runDirectory)/nginx-proxy;
           scgi_temp_path \(runDirectory)/nginx-scgi;
           uwsgi_temp_path \(runDirectory)/nginx-uwsgi;
-          # The path of a WebSocket is its credential.
-          map $uri $logged_uri { "~^/ws/" "/ws/-"; default $uri; }
+          # The path of a WebSocket is its credential; a key in another path is a client's mistake.
+          map $uri $logged_uri { "~^/ws/" "/ws/-"; "~sk-tg-" "-"; default $uri; }
           log_format torchgate escape=json '{"t":"$time_iso8601","rid":"$rid","ip":"$remote_addr","key":"$key_id",'
             '"m":"$request_method","u":"$logged_uri","st":$status,"ust":"$upstream_status",'
             '"ttfb":"$upstream_header_time","rt":$request_time,"out":$body_bytes_sent,'

@@ -145,7 +145,8 @@ final class Generator: Sendable {
                 choices: (0..<plan.n).map { ChoiceStart(index: $0) },
                 sampling: plan.sampling,
                 stop: plan.stop,
-                logprobs: plan.logprobs
+                logprobs: plan.logprobs,
+                label: stream.context.requestID
             )
             do throws(SupervisorError) {
                 let id = try engines.submit(

@@ -1,18 +1,18 @@
 public import EngineLink
-internal import Glibc
+public import Logging
 internal import Scheduling
 internal import Torch
 
 /// The engine's thread: everything that holds a tensor is owned here and used by no other thread.
 public final class EngineLoop {
     private let endpoint: EngineEndpoint
-    private let log: (String) -> Void
+    private let log: Logger
     private var served: ServedEngine?
 
     /// A loop without a model.
     ///
-    /// `log`: takes one line at a time; lines hold no token and no text.
-    public init(endpoint: EngineEndpoint, log: @escaping (String) -> Void) {
+    /// `log`: its lines hold no token and no text.
+    public init(endpoint: EngineEndpoint, log: Logger) {
         self.endpoint = endpoint
         self.log = log
     }
@@ -41,7 +41,7 @@ public final class EngineLoop {
         case .trim: served?.trim()
         case .frontGone: served?.cancelAll()
         case .unload, .orphaned:
-            log(command == .unload ? "told to unload" : "no front came back")
+            log.notice("\(command == .unload ? "told to unload" : "no front came back")")
             return false
         }
         return true
@@ -56,7 +56,7 @@ public final class EngineLoop {
             endpoint.send(.loaded(engine.description))
         } catch {
             let failure = ModelLoader.failure(of: error)
-            log("load failed: \(failure.detail)")
+            log.error("load failed: \(failure.detail)", metadata: ["cause": "\(failure.cause)"])
             endpoint.send(.loadFailed(failure))
         }
     }

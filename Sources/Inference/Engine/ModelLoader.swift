@@ -1,6 +1,7 @@
 internal import Checkpoints
 internal import EngineLink
 internal import Foundation
+internal import Logging
 internal import Models
 internal import NN
 internal import Scheduling
@@ -14,7 +15,7 @@ struct ModelLoader {
 
     let request: LoadRequest
     let endpoint: EngineEndpoint
-    let log: (String) -> Void
+    let log: Logger
 
     /// - Throws: what `failure(of:)` explains.
     func load() throws -> ServedEngine {
@@ -32,7 +33,7 @@ struct ModelLoader {
             )
         }
         if request.dtype == "float16" {
-            log("float16 is slow on this CPU: computing in \(dtype.rawValue)")
+            log.warning("float16 is slow on this CPU: computing in \(dtype.rawValue)")
         }
         var lastTold = 0
         let model = try ModelRegistry.load(checkpoint, dtype: dtype) { [endpoint] done, total in
@@ -55,8 +56,12 @@ struct ModelLoader {
             residentBytes: Memory.residentBytes,
             loadSeconds: Double(Memory.now() - began) / 1e9
         )
-        log(
-            "loaded \(request.modelID) as \(dtype.rawValue): \(limits.slots) slots, \(limits.kvTokens) tokens"
+        log.notice(
+            "loaded",
+            metadata: [
+                "model": "\(request.modelID)", "dtype": "\(dtype.rawValue)", "slots": "\(limits.slots)",
+                "kv_tokens": "\(limits.kvTokens)", "ms": "\(Int(description.loadSeconds * 1000))",
+            ]
         )
         return ServedEngine(
             model: model,
@@ -108,11 +113,11 @@ struct ModelLoader {
                 )
             ).floats
         }
-        log(
-            alone.map(\.bitPattern) == together.map(\.bitPattern)
-                ? "self-test: rows do not depend on batch or chunk"
-                : "self-test FAILED: rows depend on the batch; tokens may differ after a crash"
-        )
+        if alone.map(\.bitPattern) == together.map(\.bitPattern) {
+            log.debug("self-test: rows do not depend on batch or chunk")
+        } else {
+            log.error("self-test: rows depend on the batch; tokens may differ after a crash")
+        }
     }
 
     /// The cause that clients may hear, and the detail for the log.

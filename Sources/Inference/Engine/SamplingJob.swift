@@ -4,11 +4,14 @@ internal import Scheduling
 
 /// How the tokens of one request are drawn, and what its choices have said so far.
 struct SamplingJob {
+    /// The request's id, for the log.
+    let label: String
     private let sampling: SamplingParameters
     private let logprobs: Int?
     private var histories: [Int: TokenHistory] = [:]
 
     init(_ request: GenerationRequest) {
+        label = request.label
         sampling = request.sampling
         logprobs = request.logprobs
         let needsHistory =

@@ -1,4 +1,5 @@
 package import EngineLink
+package import Logging
 package import NN
 package import Scheduling
 internal import Torch
@@ -16,14 +17,14 @@ package final class ServedEngine {
     private var rows = Int.max
     /// Seconds that a step may take: all generations wait for it, and the front for a sign of life.
     private static let patience = 5.0
-    private let log: (String) -> Void
+    private let log: Logger
 
     /// An engine without generations.
     package init(
         model: any CausalLanguageModel,
         limits: SchedulerLimits,
         description: LoadedModel,
-        log: @escaping (String) -> Void
+        log: Logger
     ) {
         self.model = model
         self.description = description
@@ -63,6 +64,10 @@ package final class ServedEngine {
         do throws(AdmissionError) {
             try scheduler.admit(id, Submission(request))
             jobs[id] = SamplingJob(request)
+            log.debug(
+                "admitted",
+                metadata: ["rid": "\(request.label)", "prompt_tokens": "\(request.prompt.count)"]
+            )
             return nil
         } catch {
             switch error {
@@ -83,7 +88,16 @@ package final class ServedEngine {
     /// Drops a choice, or a generation; unknown ids are ignored.
     package func cancel(_ id: GenerationID, choice: Int?) {
         scheduler.cancel(id, choice: choice)
-        if !scheduler.contains(id) { jobs[id] = nil }
+        if !scheduler.contains(id) { end(id, "dropped") }
+    }
+
+    private func end(_ id: GenerationID, _ how: String) {
+        guard let job = jobs.removeValue(forKey: id) else { return }
+        log.debug("\(how)", metadata: ["rid": "\(job.label)"])
+    }
+
+    private func labels(of plan: Plan) -> String {
+        Set(plan.items.compactMap { jobs[$0.sequence.request]?.label }).sorted().joined(separator: ",")
     }
 
     /// Drops every generation and keeps the model.
@@ -109,7 +123,7 @@ package final class ServedEngine {
             }
             return commit(drawn, of: plan)
         } catch {
-            log("step failed: \(error)")
+            log.error("step failed: \(error)", metadata: ["rid": "\(labels(of: plan))"])
             return scheduler.fail(plan).map { fail($0) }
         }
     }
@@ -118,7 +132,7 @@ package final class ServedEngine {
     private func pace(_ plan: Plan, seconds: Double) {
         guard seconds > Self.patience, plan.rowCount > scheduler.limits.slots + 1 else { return }
         rows = Int(max(1, Double(plan.rowCount) * Self.patience / seconds))
-        log("a step of \(plan.rowCount) tokens took \(Int(seconds)) s: from now on \(rows)")
+        log.warning("a step of \(plan.rowCount) tokens took \(Int(seconds)) s: from now on \(rows)")
     }
 
     /// Takes a step's tokens over: one frame, and a failure for each row that has no token.
@@ -130,7 +144,8 @@ package final class ServedEngine {
             switch result {
             case .success(let token): sampled[item.sequence] = token
             case .failure(let error):
-                log("no token for generation \(item.sequence.request): \(error)")
+                let label = jobs[item.sequence.request]?.label ?? "-"
+                log.error("no token: \(error)", metadata: ["rid": "\(label)"])
                 // Another choice of the same request may have failed before.
                 guard scheduler.contains(item.sequence.request) else { continue }
                 messages.append(fail(item.sequence.request))
@@ -142,7 +157,7 @@ package final class ServedEngine {
             let id = outcome.sequence.request
             guard let drawn = sampled[outcome.sequence] else { continue }
             jobs[id]?.note(outcome.token, choice: outcome.sequence.choice)
-            if outcome.finish != nil, !scheduler.contains(id) { jobs[id] = nil }
+            if outcome.finish != nil, !scheduler.contains(id) { end(id, "finished") }
             events.append(GenerationToken(id: id, event: TokenEvent(outcome, drawn)))
         }
         if !events.isEmpty {
@@ -159,7 +174,7 @@ package final class ServedEngine {
 
     /// Nothing can be planned though there is work: cannot happen; ending it beats spinning for ever.
     private func failAll() -> [EngineMessage] {
-        log("nothing to plan for \(scheduler.sequenceCount) sequences")
+        log.critical("nothing to plan for \(scheduler.sequenceCount) sequences")
         return jobs.keys.sorted().map { fail($0) }
     }
 }

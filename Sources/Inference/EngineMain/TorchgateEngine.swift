@@ -3,6 +3,8 @@ internal import CLinux
 internal import Engine
 internal import EngineLink
 internal import Foundation
+internal import Logging
+internal import Logs
 
 /// `torchgate-engine`: one process, one model.
 @main
@@ -25,6 +27,7 @@ struct TorchgateEngine: ParsableCommand {
         var inherited = false
 
         func run() throws {
+            try Self.startLog()
             let listener: EngineEndpoint.Listener
             if inherited {
                 listener = .inherited(3)
@@ -42,11 +45,16 @@ struct TorchgateEngine: ParsableCommand {
             } catch {
                 throw ValidationError("\(error)")
             }
-            EngineLoop(endpoint: endpoint, log: Self.log).run()
+            EngineLoop(endpoint: endpoint, log: Logger(label: "torchgate-engine")).run()
         }
 
-        private static func log(_ line: String) {
-            FileHandle.standardError.write(Data("torchgate-engine: \(line)\n".utf8))
+        /// The front passes its own log settings in the environment; under systemd the unit does.
+        private static func startLog() throws {
+            let variables = ProcessInfo.processInfo.environment
+            try LineLogHandler.bootstrap(
+                level: variables["TORCHGATE_LOG_LEVEL"] ?? "info",
+                json: variables["TORCHGATE_LOG_FORMAT"] != "text"
+            )
         }
     }
 

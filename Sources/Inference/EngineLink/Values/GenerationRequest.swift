@@ -15,6 +15,8 @@ public struct GenerationRequest: Sendable, Equatable {
     ///
     /// 0…20: the chosen token's, with so many of the most probable beside it.
     public var logprobs: Int?
+    /// The request's id, for the engine's log; at most 128 bytes, cut where longer.
+    public var label: String
 
     /// Creates a request; without choices it asks for one new choice, index 0.
     public init(
@@ -22,13 +24,15 @@ public struct GenerationRequest: Sendable, Equatable {
         choices: [ChoiceStart] = [ChoiceStart(index: 0)],
         sampling: SamplingParameters = SamplingParameters(),
         stop: StopConditions,
-        logprobs: Int? = nil
+        logprobs: Int? = nil,
+        label: String = ""
     ) {
         self.prompt = prompt
         self.choices = choices
         self.sampling = sampling
         self.stop = stop
         self.logprobs = logprobs
+        self.label = String(decoding: label.utf8.prefix(128), as: UTF8.self)
     }
 }
 

@@ -47,6 +47,7 @@ extension GenerationRequest {
             "sampling": sampling.json, "maxTokens": .int(stop.maxTokens),
             "minTokens": .int(stop.minTokens), "stopTokens": .tokens(stop.stopTokens),
             "ignoreEOS": .bool(stop.ignoreEOS), "logprobs": .optional(logprobs),
+            "label": .string(label),
         ]
     }
 
@@ -71,7 +72,8 @@ extension GenerationRequest {
                 stopTokens: try fields.tokens("stopTokens"),
                 ignoreEOS: try fields.bool("ignoreEOS")
             ),
-            logprobs: try fields.optionalInt("logprobs", 0...EngineStep.maxTop)
+            logprobs: try fields.optionalInt("logprobs", 0...EngineStep.maxTop),
+            label: try fields.string("label", WireRange.shortText)
         )
         try checkRanges()
     }

@@ -1,7 +1,7 @@
-public import Logging
-internal import CLinux
 internal import Foundation
+internal import Glibc
 internal import JSON
+public import Logging
 internal import Synchronization
 
 /// Writes log lines to a descriptor, as JSON or text, each with one write.
@@ -10,13 +10,13 @@ internal import Synchronization
 /// with marked secrets checks it.
 public struct LineLogHandler: LogHandler {
     /// Where lines go; shared by all loggers.
-    public final class Output: Sendable {
+    final class Output: Sendable {
         let descriptor: Int32
         let json: Bool
         private let lock = Mutex(())
 
         /// Appends to `path`, or writes to standard error where it is empty.
-        public init(path: String, json: Bool) throws {
+        init(path: String, json: Bool) throws {
             self.json = json
             if path.isEmpty {
                 descriptor = 2
@@ -43,6 +43,16 @@ public struct LineLogHandler: LogHandler {
         }
     }
 
+    /// Makes every logger of this process write such lines; called once, before the first logger.
+    ///
+    /// `level`: a level of swift-log; any other word counts as `info`. `json`: one object a line, else text.
+    /// Throws: where the file cannot be opened.
+    public static func bootstrap(path: String = "", level: String, json: Bool) throws {
+        let output = try Output(path: path, json: json)
+        let level = Logger.Level(rawValue: level) ?? .info
+        LoggingSystem.bootstrap { LineLogHandler(label: $0, level: level, output: output) }
+    }
+
     /// Added to every line of this logger.
     public var metadata: Logger.Metadata = [:]
     /// Lines below it are dropped.
@@ -50,8 +60,7 @@ public struct LineLogHandler: LogHandler {
     private let label: String
     private let output: Output
 
-    /// A handler for one logger.
-    public init(label: String, level: Logger.Level, output: Output) {
+    private init(label: String, level: Logger.Level, output: Output) {
         self.label = label
         logLevel = level
         self.output = output
