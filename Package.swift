@@ -83,7 +83,8 @@ let front: [Target] = [
     .executableTarget(
         name: "torchgate",
         dependencies: [
-            "Server", "Logs", "AdminCLI", "KeyStore", "Settings", "Nginx", "FastCGI", "EngineLink", "JSON",
+            "Server", "Logs", "AdminCLI", "KeyStore", "Settings", "Nginx", "FastCGI", "EngineLink",
+            "JSON",
             "CLinux", "Checkpoints", .argumentParser, .logging,
         ],
         path: "Sources/FCGIApp/Main",

@@ -30,7 +30,7 @@ def scripted(
     new_house: Callable[..., House],
     tiny_models: Path,
     step_ms: int,
-    stepLog: Path | None = None,  # noqa: N803, the script's own name
+    stepLog: Path | None = None,
     **settings: str,
 ) -> House:
     """A server whose engine is the scripted one, with a step every so many milliseconds."""

@@ -59,8 +59,9 @@ struct ModelLoader {
         log.notice(
             "loaded",
             metadata: [
-                "model": "\(request.modelID)", "dtype": "\(dtype.rawValue)", "slots": "\(limits.slots)",
-                "kv_tokens": "\(limits.kvTokens)", "ms": "\(Int(description.loadSeconds * 1000))",
+                "model": "\(request.modelID)", "dtype": "\(dtype.rawValue)",
+                "slots": "\(limits.slots)", "kv_tokens": "\(limits.kvTokens)",
+                "ms": "\(Int(description.loadSeconds * 1000))",
             ]
         )
         return ServedEngine(

@@ -97,7 +97,8 @@ package final class ServedEngine {
     }
 
     private func labels(of plan: Plan) -> String {
-        Set(plan.items.compactMap { jobs[$0.sequence.request]?.label }).sorted().joined(separator: ",")
+        let labels = plan.items.compactMap { jobs[$0.sequence.request]?.label }
+        return Set(labels).sorted().joined(separator: ",")
     }
 
     /// Drops every generation and keeps the model.
