@@ -48,11 +48,16 @@ final class FastCGIClient: Sendable {
             + content + [UInt8](repeating: 0, count: padding)
     }
 
-    private static func stream(_ kind: Kind, _ bytes: [UInt8], padding: Int) -> [UInt8] {
+    private static func stream(
+        _ kind: Kind,
+        _ bytes: [UInt8],
+        padding: Int,
+        recordBytes: Int = 32_000
+    ) -> [UInt8] {
         var all: [UInt8] = []
         var at = 0
         while at < bytes.count {
-            let end = min(bytes.count, at + 32_000)
+            let end = min(bytes.count, at + recordBytes)
             all += record(kind, Array(bytes[at..<end]), padding: padding)
             at = end
         }
@@ -65,11 +70,13 @@ final class FastCGIClient: Sendable {
         body: [UInt8] = [],
         announced: Int? = nil,
         keeps: Bool = false,
-        padding: Int = 0
+        padding: Int = 0,
+        recordBytes: Int = 32_000
     ) -> [UInt8] {
         var pairs: [UInt8] = []
-        let length = ("CONTENT_LENGTH", String(announced ?? body.count))
-        for (name, value) in parameters + [length] {
+        let length = [("CONTENT_LENGTH", String(announced ?? body.count))]
+        let isAnnounced = parameters.contains { $0.0 == length[0].0 }
+        for (name, value) in parameters + (isAnnounced ? [] : length) {
             for count in [name.utf8.count, value.utf8.count] {
                 if count < 128 {
                     pairs.append(UInt8(count))
@@ -82,7 +89,8 @@ final class FastCGIClient: Sendable {
             pairs += value.utf8
         }
         return record(.begin, [0, 1, keeps ? 1 : 0, 0, 0, 0, 0, 0])
-            + stream(.params, pairs, padding: padding) + stream(.stdin, body, padding: padding)
+            + stream(.params, pairs, padding: padding)
+            + stream(.stdin, body, padding: padding, recordBytes: recordBytes)
     }
 
     /// Sends bytes as they are; false where the server has hung up.
@@ -116,17 +124,22 @@ final class FastCGIClient: Sendable {
     /// Whether the server closed the connection without a further byte.
     func isAtEnd() -> Bool { receive(1).isEmpty }
 
+    /// The next record; nil at the end of the connection.
+    func record() -> (kind: UInt8, content: [UInt8])? {
+        let header = receive(8)
+        guard header.count == 8 else { return nil }
+        let content = receive(Int(header[4]) << 8 | Int(header[5]))
+        _ = receive(Int(header[6]))
+        return (header[1], content)
+    }
+
     /// One answer.
     func answer() -> Answer {
         var answer = Answer()
         var output: [UInt8] = []
-        while true {
-            let header = receive(8)
-            guard header.count == 8 else { break }
-            let content = receive(Int(header[4]) << 8 | Int(header[5]))
-            _ = receive(Int(header[6]))
-            if header[1] == Kind.stdout.rawValue { output += content }
-            if header[1] == Kind.end.rawValue {
+        while let (kind, content) = record() {
+            if kind == Kind.stdout.rawValue { output += content }
+            if kind == Kind.end.rawValue {
                 answer.isWhole = true
                 break
             }

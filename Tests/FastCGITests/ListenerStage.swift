@@ -8,6 +8,7 @@ import Testing
 final class ListenerStage: Sendable {
     let path: String
     let listener: FastCGIListener
+    let ticks = Shared(0)
     private let folder: String
     private let isOver = DispatchSemaphore(value: 0)
 
@@ -26,8 +27,8 @@ final class ListenerStage: Sendable {
         settings.stackBytes = 256 << 10
         change(&settings)
         listener = try FastCGIListener(settings: settings, handler: handler)
-        let thread = Thread { [listener, isOver] in
-            listener.run(tickSeconds: 0.05)
+        let thread = Thread { [listener, isOver, ticks] in
+            listener.run(tickSeconds: 0.05) { ticks.change { $0 += 1 } }
             isOver.signal()
         }
         thread.start()

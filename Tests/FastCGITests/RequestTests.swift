@@ -49,12 +49,62 @@ import Testing
         #expect(try stage.ask(body: Array(body.dropLast())).head.contains("X-State: complete"))
     }
 
-    @Test(arguments: ["-1", "99999999999999999999999", "x", "1e3", ""])
-    func `an odd announced length is no body`(length: String) throws {
+    @Test(arguments: [
+        ("-1", "truncated"), ("99999999999999999999999", "truncated"), ("x", "truncated"),
+        ("1e3", "truncated"), ("", "complete"),
+    ])
+    func `an announced length that is no number never comes`(length: String, state: String) throws {
         let stage = try ListenerStage(handler: Self.echo)
         let client = try stage.client()
         client.send(FastCGIClient.request([("CONTENT_LENGTH", length)]))
-        #expect(client.answer().head.contains("X-State: complete"))
+        #expect(client.answer().head.contains("X-State: \(state)"))
+    }
+
+    @Test func `what a handler left of a body is not taken for the next request`() throws {
+        let stage = try ListenerStage({ $0.maxBodyBytes = 1000 }, handler: Self.echo)
+        let client = try stage.client()
+        let long = [UInt8](repeating: 1, count: 500_000)
+        client.send(FastCGIClient.request([("NAME", "long")], body: long, keeps: true))
+        #expect(client.answer().head.contains("X-State: tooLarge"))
+        client.send(FastCGIClient.request([("NAME", "next")], body: [66], keeps: true))
+        let answer = client.answer()
+        #expect(answer.head.last == "X-Name: next")
+        #expect(answer.text == "B")
+    }
+
+    @Test func `100,000 records of one byte neither grow nor stall`() throws {
+        let stage = try ListenerStage(handler: Self.echo)
+        let client = try stage.client()
+        let body = [UInt8](repeating: 0x78, count: 100_000)
+        client.send(FastCGIClient.request([], body: body, padding: 7, recordBytes: 1))
+        #expect(client.answer().body == body)
+    }
+
+    @Test func `a slow body holds one worker and nobody else`() throws {
+        let stage = try ListenerStage(handler: Self.echo)
+        let slow = try stage.client()
+        let bytes = FastCGIClient.request([], body: [65, 66, 67])
+        slow.send(Array(bytes.dropLast(10)))
+        for _ in 0..<20 { #expect(try stage.ask(body: [1]).status == "200") }
+        slow.send(Array(bytes.suffix(10)))
+        #expect(slow.answer().text == "ABC")
+    }
+
+    @Test func `each flush sends what was written, in one record`() throws {
+        let seen = Shared(0)
+        let stage = try ListenerStage { exchange in
+            for (count, word) in ["a", "b", "c"].enumerated() {
+                exchange.response.write(Array(word.utf8))
+                exchange.response.flush()
+                _ = seen.wait { $0 > count }
+            }
+        }
+        let client = try stage.client()
+        client.send(FastCGIClient.request([]))
+        for wanted in ["Status: 200\r\n\r\na", "b", "c"] {
+            #expect(client.record().map { String(decoding: $0.content, as: UTF8.self) } == wanted)
+            seen.change { $0 += 1 }
+        }
     }
 
     @Test func `an announced length of exabytes allocates nothing`() throws {

@@ -2,7 +2,7 @@ internal import Synchronization
 
 /// One request and the way to answer it, in the hands of one worker.
 ///
-/// `onDisconnect` and `isDisconnected` may be used from any thread, everything else by the worker.
+/// Used by the worker only; it ends with the handler.
 public final class FastCGIExchange {
     /// What came.
     public let request: FastCGIRequest
@@ -21,7 +21,7 @@ public final class FastCGIExchange {
 
     /// Sets what runs, on the listener's thread, when the client leaves; at once if it has left.
     ///
-    /// It must not block. Not called after the handler has returned.
+    /// It must not block. It is not begun after the handler has returned, but may then still be running.
     public func onDisconnect(_ action: @escaping @Sendable () -> Void) { watch.set(action) }
 }
 

@@ -17,9 +17,10 @@ public final class FastCGIListener: Sendable {
     private struct State {
         var fresh: [Int32: UInt64] = [:]
         var watches: [Int32: DisconnectWatch] = [:]
+        /// Connections on their way from `fresh` to a worker.
+        var handing = 0
         var stopping = false
         var listeners: [Int32] = []
-        var pausedUntil: UInt64 = 0
     }
 
     private let settings: FastCGISettings
@@ -41,11 +42,7 @@ public final class FastCGIListener: Sendable {
         self.handler = handler
         workers = Workers(limit: settings.maxExchanges, stackBytes: settings.stackBytes)
         refusals = Workers(limit: 16, stackBytes: 256 << 10)
-        FCGX_Init()
-        // libfcgi installs handlers of its own; SIGTERM and friends belong to the owner.
-        signal(SIGPIPE, SIG_IGN)
-        signal(SIGTERM, SIG_DFL)
-        signal(SIGUSR1, SIG_DFL)
+        Self.startLibrary()
         epoll = tg_epoll_create()
         wakeup = tg_eventfd()
         guard epoll >= 0, wakeup >= 0 else {
@@ -64,6 +61,22 @@ public final class FastCGIListener: Sendable {
     deinit {
         close(epoll)
         close(wakeup)
+    }
+
+    /// libfcgi installs signal handlers of its own; those signals belong to the owner.
+    private static func startLibrary() {
+        let theirs = [SIGTERM, SIGUSR1]
+        let before = theirs.map { number in
+            var action = sigaction()
+            sigaction(number, nil, &action)
+            return action
+        }
+        FCGX_Init()
+        for (number, action) in zip(theirs, before) {
+            var action = action
+            sigaction(number, &action, nil)
+        }
+        signal(SIGPIPE, SIG_IGN)
     }
 
     private static var errorText: String { String(cString: strerror(errno)) }
@@ -114,7 +127,7 @@ public final class FastCGIListener: Sendable {
             }
             let milliseconds = Int32(min(1000, (nextTick - min(nextTick, now)) / 1_000_000 + 1))
             let count = tg_epoll_wait(epoll, &events, 128, milliseconds)
-            if state.withLock({ $0.stopping }) { return }
+            if state.withLock({ $0.stopping }) { return closeSilent(now: .max) }
             guard count > 0 else { continue }
             for event in events.prefix(Int(count)) {
                 let fd = Int32(truncatingIfNeeded: event.data & 0xFFFF_FFFF)
@@ -131,8 +144,9 @@ public final class FastCGIListener: Sendable {
 
     /// Closes the listeners and waits for running requests, at most `seconds`.
     ///
-    /// New connections wait in the kernel where the socket was inherited. Returns how many requests
-    /// are still running. `run` returns too, after this.
+    /// New connections wait in the kernel where the socket was inherited; one that was already accepted
+    /// is still served. Returns how many requests are running yet, for the owner to cancel. Call it
+    /// while `run` runs, and `finish` after it.
     public func stop(drainSeconds seconds: Double) -> Int {
         let sockets = state.withLock { state in
             defer { state.listeners = [] }
@@ -143,8 +157,16 @@ public final class FastCGIListener: Sendable {
             close(socket)
         }
         let end = tg_monotonic_ns() + UInt64(max(0, min(seconds, 1e6)) * 1e9)
-        while workers.running > 0, tg_monotonic_ns() < end { usleep(5000) }
+        while case let now = tg_monotonic_ns(), isBusy(now: now), now < end { usleep(2000) }
         return workers.running
+    }
+
+    /// Whether a request is in hand or a connection so new that its request must be on its way.
+    private func isBusy(now: UInt64) -> Bool {
+        let arriving = state.withLock { state in
+            state.handing > 0 || state.fresh.values.contains { now - min(now, $0) < 100_000_000 }
+        }
+        return arriving || workers.running > 0 || refusals.running > 0
     }
 
     /// Makes `run` return.
@@ -210,26 +232,39 @@ public final class FastCGIListener: Sendable {
     }
 
     private func begin(_ fd: Int32) {
-        guard state.withLock({ $0.fresh.removeValue(forKey: fd) }) != nil else { return }
+        let isOurs = state.withLock { state in
+            guard state.fresh.removeValue(forKey: fd) != nil else { return false }
+            state.handing += 1
+            return true
+        }
+        guard isOurs else { return }
+        defer { state.withLock { $0.handing -= 1 } }
         _ = tg_epoll_remove(epoll, fd)
         // A peer that stalls in the middle of a record must not hold a worker for ever.
         var limit = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        if workers.run({ [self] in serve(fd, handler) }) { return }
-        if refusals.run({ [self] in serve(fd, settings.overloaded) }) { return }
+        if workers.run({ [self] in serve(fd, withBody: true, handler) }) { return }
+        if refusals.run({ [self] in serve(fd, withBody: false, settings.overloaded) }) { return }
         close(fd)
     }
 
     /// The peer of an active connection left.
     ///
-    /// By now the descriptor's number may belong to a fresh connection, whose registration must stay as
-    /// it is; a one-shot event needs no removal.
-    private func ended(_ fd: Int32) { state.withLock { $0.watches[fd] }?.fire() }
+    /// By now a worker may have closed the descriptor and `accept` may have given its number to a fresh
+    /// connection. That one has no watch yet, since only this thread begins connections; and its
+    /// registration with epoll is left alone, since a one-shot event needs no removal.
+    private func ended(_ fd: Int32) {
+        state.withLock { $0.watches[fd] }?.fire()
+    }
 
     // MARK: A worker's hands
 
-    private func serve(_ fd: Int32, _ handler: (FastCGIExchange) -> Void) {
+    private func serve(
+        _ fd: Int32,
+        withBody: Bool,
+        _ handler: (FastCGIExchange) -> Void
+    ) {
         let request = UnsafeMutablePointer<FCGX_Request>.allocate(capacity: 1)
         defer { request.deallocate() }
         FCGX_InitRequest(request, -1, 0)
@@ -237,12 +272,10 @@ public final class FastCGIListener: Sendable {
         // listener of -1, never accepts one of its own.
         request.pointee.ipcFd = fd
         request.pointee.keepConnection = 1
-        guard FCGX_Accept_r(request) >= 0 else {
-            FCGX_Free(request, 1)
-            return
-        }
+        // On failure libfcgi has closed the connection and freed what it held.
+        guard FCGX_Accept_r(request) >= 0 else { return }
         let watch = DisconnectWatch()
-        if let parsed = FastCGIRequest(request, settings: settings) {
+        if let parsed = FastCGIRequest(request, settings: settings, withBody: withBody) {
             watchEnd(of: fd, watch)
             let response = ResponseStream(request)
             handler(FastCGIExchange(request: parsed, response: response, watch: watch))
@@ -253,6 +286,10 @@ public final class FastCGIListener: Sendable {
             unwatch(fd)
         } else {
             ResponseStream(request).writeHead(status: 431, headers: [("Content-Length", "0")])
+        }
+        // What is left of this request in the connection would be taken for the next one.
+        if request.pointee.keepConnection != 0, !FastCGIRequest.drain(request) {
+            request.pointee.keepConnection = 0
         }
         FCGX_Finish_r(request)
         if request.pointee.ipcFd >= 0 {

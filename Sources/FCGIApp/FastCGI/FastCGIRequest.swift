@@ -9,7 +9,7 @@ public struct FastCGIRequest: Sendable {
         case complete
         /// It is longer than allowed; what came is dropped.
         case tooLarge
-        /// The connection ended before all of it came.
+        /// Its announced length never came, or is no number.
         case truncated
     }
 
@@ -27,7 +27,13 @@ public struct FastCGIRequest: Sendable {
     }
 
     /// Reads parameters and body; nil where the parameters are more than allowed.
-    init?(_ request: UnsafeMutablePointer<FCGX_Request>, settings: FastCGISettings) {
+    ///
+    /// `withBody`: false leaves the body where it is, and says `truncated` if there is one.
+    init?(
+        _ request: UnsafeMutablePointer<FCGX_Request>,
+        settings: FastCGISettings,
+        withBody: Bool
+    ) {
         var parameters: [String: String] = [:]
         var bytes = 0
         var next = request.pointee.envp
@@ -48,12 +54,15 @@ public struct FastCGIRequest: Sendable {
             next = next?.advanced(by: 1)
         }
         self.parameters = parameters
-        let announced = parameters["CONTENT_LENGTH"].flatMap(Int.init) ?? 0
-        (body, bodyState) = Self.readBody(
-            request,
-            announced: announced,
-            limit: settings.maxBodyBytes
-        )
+        let announced = parameters["CONTENT_LENGTH"].map { $0.isEmpty ? 0 : Int($0) } ?? 0
+        if announced == 0 {
+            (body, bodyState) = ([], .complete)
+        } else if let announced, announced > 0, withBody {
+            let limit = settings.maxBodyBytes
+            (body, bodyState) = Self.readBody(request, announced: announced, limit: limit)
+        } else {
+            (body, bodyState) = ([], .truncated)
+        }
     }
 
     private static func readBody(
@@ -61,7 +70,6 @@ public struct FastCGIRequest: Sendable {
         announced: Int,
         limit: Int
     ) -> ([UInt8], Body) {
-        guard announced > 0 else { return ([], .complete) }
         guard announced <= limit else {
             drain(request)
             return ([], .tooLarge)
@@ -85,12 +93,18 @@ public struct FastCGIRequest: Sendable {
     }
 
     /// Reads a bounded part of a body that is not wanted, so that nginx can read our answer.
-    private static func drain(_ request: UnsafeMutablePointer<FCGX_Request>) {
+    ///
+    /// True where that was the end of it.
+    @discardableResult
+    static func drain(_ request: UnsafeMutablePointer<FCGX_Request>) -> Bool {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: 1 << 16) { buffer in
             for _ in 0..<32
-            where FCGX_GetStr(buffer.baseAddress, Int32(buffer.count), request.pointee.in) <= 0 {
-                return
+            where FCGX_GetStr(buffer.baseAddress, Int32(buffer.count), request.pointee.in)
+                < buffer.count
+            {
+                return FCGX_GetError(request.pointee.in) == 0
             }
+            return false
         }
     }
 }

@@ -24,7 +24,9 @@ public struct FastCGISettings: Sendable {
     public var stackBytes = 1 << 20
     /// User ids whose processes may connect, besides root and our own.
     public var allowedUsers: Set<UInt32> = []
-    /// The answer where there is no worker left; called on a worker of its own.
+    /// The answer where there is no worker left.
+    ///
+    /// Called on one of a few workers of its own; the request comes without its body.
     public var overloaded: @Sendable (FastCGIExchange) -> Void = { exchange in
         exchange.response.writeHead(
             status: 503,

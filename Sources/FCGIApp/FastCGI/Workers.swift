@@ -35,15 +35,19 @@ final class Workers: Sendable {
             pthread_mutex_unlock(mutex)
         }
 
-        /// The job handed to this seat; nil after `seconds` without one.
-        func take(seconds: Int) -> (@Sendable () -> Void)? {
+        /// The job handed to this seat; nil after `seconds` without one; nil `seconds` = waits for ever.
+        func take(seconds: Int?) -> (@Sendable () -> Void)? {
             var deadline = timespec()
             clock_gettime(CLOCK_REALTIME, &deadline)
-            deadline.tv_sec += seconds
+            deadline.tv_sec += seconds ?? 0
             pthread_mutex_lock(mutex)
             defer { pthread_mutex_unlock(mutex) }
             while job == nil {
-                guard pthread_cond_timedwait(condition, mutex, &deadline) == 0 else { break }
+                if seconds == nil {
+                    pthread_cond_wait(condition, mutex)
+                } else if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT {
+                    break
+                }
             }
             defer { job = nil }
             return job
@@ -113,6 +117,7 @@ final class Workers: Sendable {
     }
 
     private func live(first: @escaping @Sendable () -> Void) {
+        Self.blockSignals()
         let seat = Seat()
         var job: (@Sendable () -> Void)? = first
         while let next = job {
@@ -131,9 +136,20 @@ final class Workers: Sendable {
                     state.idle.remove(at: place)
                     return true
                 }
-                if !left { job = seat.take(seconds: 60) }
+                if !left { job = seat.take(seconds: nil) }
             }
         }
+    }
+
+    /// libfcgi takes an interrupted call for a broken connection; so signals go to other threads, but
+    /// for those that report a fault of this one.
+    private static func blockSignals() {
+        var set = sigset_t()
+        sigfillset(&set)
+        for fault in [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS] {
+            sigdelset(&set, fault)
+        }
+        pthread_sigmask(SIG_BLOCK, &set, nil)
     }
 
     private final class Box: Sendable {
