@@ -135,6 +135,7 @@ import Testing
         let open = plain.split(separator: "\n").filter { $0.contains("location = ") }
         #expect(open.count == 3 && open.allSatisfy { $0.contains("health") || $0.contains("z {") })
         #expect(secure.contains("auth_request /_auth;"))
+        #expect(plain.contains("add_header x-request-id $rid always;"))
     }
 
     @Test func `in development plain HTTP is on loopback, and port 0 leaves it out`() throws {

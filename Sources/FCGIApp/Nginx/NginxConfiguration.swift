@@ -173,6 +173,7 @@ public struct NginxConfiguration: Sendable, Equatable {
                 location /.well-known/acme-challenge/ { root \(acmeDirectory); }
             \(open(["/health", "/livez", "/readyz"], folder: folder))
                 location / {
+                  add_header x-request-id $rid always;
                   if ($has_credential) { return 403 '\(Self.useHTTPS)'; }
                   if ($request_method !~ ^(GET|HEAD)$) { return 403 '\(Self.useHTTPS)'; }
                   default_type application/json;

@@ -192,6 +192,7 @@ final class Generator: Sendable {
                 param: "messages",
                 message: failure.message
             )
+        case "invalid_prompt": .invalidValue("prompt", failure.message)
         default: .engineFailed
         }
     }
