@@ -122,7 +122,11 @@ final class FastCGIClient: Sendable {
     }
 
     /// Whether the server closed the connection without a further byte.
-    func isAtEnd() -> Bool { receive(1).isEmpty }
+    func isAtEnd() -> Bool {
+        var byte: UInt8 = 0
+        let got = recv(fd, &byte, 1, 0)
+        return got == 0 || (got < 0 && errno == ECONNRESET)
+    }
 
     /// The next record; nil at the end of the connection.
     func record() -> (kind: UInt8, content: [UInt8])? {

@@ -42,7 +42,7 @@ public final class FastCGIListener: Sendable {
         self.handler = handler
         workers = Workers(limit: settings.maxExchanges, stackBytes: settings.stackBytes)
         refusals = Workers(limit: 16, stackBytes: 256 << 10)
-        Self.startLibrary()
+        Self.library
         epoll = tg_epoll_create()
         wakeup = tg_eventfd()
         guard epoll >= 0, wakeup >= 0 else {
@@ -59,12 +59,14 @@ public final class FastCGIListener: Sendable {
     }
 
     deinit {
+        for socket in state.withLock({ $0.listeners }) { close(socket) }
         close(epoll)
         close(wakeup)
     }
 
-    /// libfcgi installs signal handlers of its own; those signals belong to the owner.
-    private static func startLibrary() {
+    /// libfcgi, started once: it installs signal handlers of its own, and those signals belong to the
+    /// owner; of two starts at once, one would take libfcgi's handlers for the owner's.
+    private static let library: Void = {
         let theirs = [SIGTERM, SIGUSR1]
         let before = theirs.map { number in
             var action = sigaction()
@@ -77,7 +79,7 @@ public final class FastCGIListener: Sendable {
             sigaction(number, &action, nil)
         }
         signal(SIGPIPE, SIG_IGN)
-    }
+    }()
 
     private static var errorText: String { String(cString: strerror(errno)) }
 
@@ -117,7 +119,7 @@ public final class FastCGIListener: Sendable {
     public func run(tickSeconds: Double = 1, tick: () -> Void = {}) {
         var events = [tg_epoll_event](repeating: tg_epoll_event(), count: 128)
         var nextTick = tg_monotonic_ns()
-        let interval = UInt64(max(0.01, tickSeconds) * 1e9)
+        let interval = Self.nanoseconds(max(0.01, tickSeconds))
         while true {
             let now = tg_monotonic_ns()
             if now >= nextTick {
@@ -148,17 +150,21 @@ public final class FastCGIListener: Sendable {
     /// is still served. Returns how many requests are running yet, for the owner to cancel. Call it
     /// while `run` runs, and `finish` after it.
     public func stop(drainSeconds seconds: Double) -> Int {
-        let sockets = state.withLock { state in
-            defer { state.listeners = [] }
-            return state.listeners
+        state.withLock { state in
+            for socket in state.listeners {
+                _ = tg_epoll_remove(epoll, socket)
+                close(socket)
+            }
+            state.listeners = []
         }
-        for socket in sockets {
-            _ = tg_epoll_remove(epoll, socket)
-            close(socket)
-        }
-        let end = tg_monotonic_ns() + UInt64(max(0, min(seconds, 1e6)) * 1e9)
+        let end = tg_monotonic_ns() + Self.nanoseconds(seconds)
         while case let now = tg_monotonic_ns(), isBusy(now: now), now < end { usleep(2000) }
         return workers.running
+    }
+
+    /// A span of time from outside, which may be anything.
+    private static func nanoseconds(_ seconds: Double) -> UInt64 {
+        UInt64(max(0, min(1e6, seconds)) * 1e9)
     }
 
     /// Whether a request is in hand or a connection so new that its request must be on its way.
@@ -189,17 +195,22 @@ public final class FastCGIListener: Sendable {
 
     private func accept(from listener: Int32) {
         for _ in 0..<256 {
-            let fd = tg_accept(listener, 0)
-            guard fd >= 0 else {
-                // No descriptor left: a short pause, or the loop would spin.
-                if errno == EMFILE || errno == ENFILE || errno == ENOMEM { usleep(10_000) }
-                return
+            // In one step with `stop`, which must neither close the socket under us nor miss a connection
+            // between here and `fresh`.
+            let failure = state.withLock { state -> Int32 in
+                guard state.listeners.contains(listener) else { return EAGAIN }
+                let fd = tg_accept(listener, 0)
+                guard fd >= 0 else { return errno }
+                if !isAllowed(fd) || !register(fd, in: &state) { close(fd) }
+                return 0
             }
-            guard isAllowed(fd) else {
-                close(fd)
-                continue
+            switch failure {
+            case 0, ECONNABORTED, EINTR: continue
+            // No descriptor left: a short pause, or the loop would spin.
+            case EMFILE, ENFILE, ENOMEM, ENOBUFS: usleep(10_000)
+            default: break
             }
-            register(fd)
+            return
         }
     }
 
@@ -209,17 +220,18 @@ public final class FastCGIListener: Sendable {
         return uid == 0 || uid == own || settings.allowedUsers.contains(uid)
     }
 
-    /// Waits for the first byte of a new or kept connection.
-    private func register(_ fd: Int32) {
-        state.withLock { $0.fresh[fd] = tg_monotonic_ns() }
-        if tg_epoll_add(epoll, fd, TG_EPOLLIN | TG_EPOLLONESHOT, Self.tag(.fresh, fd)) != 0 {
-            state.withLock { $0.fresh[fd] = nil }
-            close(fd)
-        }
+    /// Waits for the first byte of a new or kept connection; false where that cannot be, as when `run`
+    /// is over and nobody would wait.
+    private func register(_ fd: Int32, in state: inout State) -> Bool {
+        guard !state.stopping else { return false }
+        let tag = Self.tag(.fresh, fd)
+        guard tg_epoll_add(epoll, fd, TG_EPOLLIN | TG_EPOLLONESHOT, tag) == 0 else { return false }
+        state.fresh[fd] = tg_monotonic_ns()
+        return true
     }
 
     private func closeSilent(now: UInt64) {
-        let limit = UInt64(settings.freshTimeout * 1e9)
+        let limit = Self.nanoseconds(settings.freshTimeout)
         let silent = state.withLock { state in
             let silent = state.fresh.filter { now - min(now, $0.value) > limit }.map(\.key)
             for fd in silent { state.fresh[fd] = nil }
@@ -275,6 +287,7 @@ public final class FastCGIListener: Sendable {
         // On failure libfcgi has closed the connection and freed what it held.
         guard FCGX_Accept_r(request) >= 0 else { return }
         let watch = DisconnectWatch()
+        var mayKeep = withBody
         if let parsed = FastCGIRequest(request, settings: settings, withBody: withBody) {
             watchEnd(of: fd, watch)
             let response = ResponseStream(request)
@@ -285,17 +298,19 @@ public final class FastCGIListener: Sendable {
             watch.end()
             unwatch(fd)
         } else {
+            mayKeep = false
             ResponseStream(request).writeHead(status: 431, headers: [("Content-Length", "0")])
         }
-        // What is left of this request in the connection would be taken for the next one.
-        if request.pointee.keepConnection != 0, !FastCGIRequest.drain(request) {
+        // What is left of this request in the connection would be taken for the next one. The end of the
+        // answer goes out after it only, so a refusal does not wait for a body that nobody asked for.
+        if request.pointee.keepConnection != 0, !(mayKeep && FastCGIRequest.drain(request)) {
             request.pointee.keepConnection = 0
         }
         FCGX_Finish_r(request)
         if request.pointee.ipcFd >= 0 {
             let kept = request.pointee.ipcFd
             request.pointee.ipcFd = -1
-            register(kept)
+            if !state.withLock({ register(kept, in: &$0) }) { close(kept) }
         }
         FCGX_Free(request, 0)
     }
