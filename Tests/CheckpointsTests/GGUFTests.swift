@@ -144,6 +144,11 @@ import Testing
         var long = GGUFWriter()
         long.key("a", elements: 4, count: 1 << 60, [])
         #expect(try fault(long.file())?.kind == .corrupt)
+        // It is all there, and would take eight times its room in memory.
+        let count = (1 << 24) + 1
+        var wide = GGUFWriter()
+        wide.key("a", elements: 0, count: count, [UInt8](repeating: 0, count: count))
+        #expect(try fault(wide.file())?.kind == .corrupt)
         var tensors = GGUFWriter()
         tensors.tensor("x", [1], type: 24, [1])
         tensors.tensor("x", [1], type: 24, [1])

@@ -63,6 +63,12 @@ def test_unknown_urls_and_methods(tiny: House) -> None:
     assert later.status == 404 and later.error["code"]
 
 
+def test_numbers_that_only_just_are_in_range_are_served(tiny: House) -> None:
+    for fields in ({"top_p": 1e-300}, {"repetition_penalty": 1e-300}, {"min_p": 1e-300}, {"temperature": 1e-300}):
+        answer = tiny.chat("hi", **{"temperature": 1, "max_tokens": 3, **fields})
+        assert answer.status == 200, (fields, answer.body)
+
+
 def test_wrong_content_type_is_415(tiny: House) -> None:
     answer = tiny.call(CHAT, raw=b"a=b", headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert answer.status == 415 and answer.error["code"] == "unsupported_media_type"

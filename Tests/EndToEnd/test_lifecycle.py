@@ -6,11 +6,13 @@ import concurrent.futures
 import os
 import random
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from house import House, wait_for
 
 TINY = {"DTYPE": "float32"}
@@ -31,6 +33,38 @@ def test_an_idle_engine_leaves_and_comes_back(new_house: Callable[..., House], t
     assert house.call("/readyz", key="").status == 200
     again = house.chat("hi", max_tokens=4)
     assert again.text == first.text
+
+
+def test_new_files_of_a_model_are_served_by_a_new_engine(
+    new_house: Callable[..., House], tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    models = tmp_path_factory.mktemp("replaced")
+    shutil.copytree(tiny_models / "llama-tied", models / "tiny", symlinks=False)
+    house = new_house(TINY, model="tiny", models_dir=str(models))
+    first = house.chat("hi", max_tokens=4)
+    assert first.status == 200
+    engines = house.engine_pids()
+    assert house.chat("hi", max_tokens=4).text == first.text and house.engine_pids() == engines
+    weights = models / "tiny" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes())
+    assert house.chat("hi", max_tokens=4).text == first.text
+    assert house.engine_pids() and house.engine_pids() != engines
+
+
+def test_models_take_turns_on_one_engine(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = new_house(TINY, model="llama-tied", models_dir=str(tiny_models))
+    names = ["llama-tied", "llama-llama3rope"]
+    alone = {name: house.chat("hi", max_tokens=24, model=name).text for name in names}
+    assert house.chat("hi", max_tokens=24, model=names[0]).text == alone[names[0]]
+
+    def ask(number: int) -> bool:
+        name = names[number % 2]
+        answer = house.chat("hi", max_tokens=24, model=name)
+        return answer.json["model"] == name and answer.text == alone[name]
+
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(ask, range(24)))
+    assert len(house.engine_pids()) == 1
 
 
 def test_unload_frees_the_engine(new_house: Callable[..., House], tiny_models: Path) -> None:

@@ -187,6 +187,22 @@ import Testing
         #expect(stage.supervisor.status().model?.modelID == "b")
     }
 
+    @Test func `an idle engine gives way to another model, and to other files of its own`() throws {
+        let stage = Stage(["--stepMs", "2"])
+        defer { stage.end() }
+        var replaced = Stage.otherModel
+        replaced.filesIdentity = "new"
+        let first = try stage.submit([1], tokens: 5)
+        #expect(first.ended())
+        for model in [Stage.otherModel, replaced] {
+            let next = try stage.submit([2], tokens: 5, model: model)
+            #expect(next.ended())
+            #expect(next.tokens() == expected([2], 5))
+            #expect(stage.supervisor.status().model?.modelID == "b")
+        }
+        #expect(stage.supervisor.status().loads == 3)
+    }
+
     @Test func `a stream of requests for one model does not starve another`() throws {
         let stage = Stage(["--stepMs", "2", "--slots", "2"]) { $0.swapPatience = 0.1 }
         defer { stage.end() }

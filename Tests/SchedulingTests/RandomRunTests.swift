@@ -24,6 +24,7 @@ private func nextToken(_ prefix: [Int32], choice: Int) -> Int32 {
 private struct Bench {
     var scheduler: Scheduler
     var slots: [[Int32]]
+    var owners: [Int: SequenceID] = [:]
     var submissions: [UInt64: Submission] = [:]
     var outputs: [SequenceID: [Int32]] = [:]
     var finishes: [SequenceID: Int] = [:]
@@ -41,6 +42,12 @@ private struct Bench {
 
     mutating func perform(_ plan: Plan) -> [[Int32]] {
         let limits = scheduler.limits
+        let cut = Set(plan.released.filter { $0.kept == 0 }.map(\.slot))
+        for item in plan.items {
+            let isBack = cut.contains(item.slot) && owners[item.slot] == item.sequence
+            expect(!isBack, "pushed out and taken in again in one step")
+            owners[item.slot] = item.sequence
+        }
         for cut in plan.released { slots[cut.slot] = Array(slots[cut.slot].prefix(cut.kept)) }
         for copy in plan.copies {
             expect(slots[copy.to].isEmpty, "a copy into a full slot")

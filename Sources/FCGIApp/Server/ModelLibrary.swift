@@ -115,6 +115,7 @@ final class ModelLibrary: Sendable {
         return LoadRequest(
             path: model.path,
             modelID: model.id,
+            filesIdentity: model.identity,
             device: own?.device ?? engine.device,
             dtype: own?.dtype ?? engine.dtype,
             maxSlots: engine.slots,

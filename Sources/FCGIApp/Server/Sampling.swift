@@ -33,14 +33,16 @@ struct SamplingResolver {
             ?? Fallback.temperature
         let topP = options.topP ?? own.topP ?? global.topP ?? defaults.topP ?? Fallback.topP
         let topK = options.topK ?? own.topK ?? global.topK ?? defaults.topK ?? Fallback.topK
+        let repetition = options.repetitionPenalty ?? defaults.repetitionPenalty ?? 1
+        // Smaller ones would be 0 or make infinite logits as floats; they mean the same as these.
         return SamplingParameters(
             temperature: Float(temperature),
             topK: min(topK, model.vocabularySize),
-            topP: Float(topP),
+            topP: Float(max(topP, 1e-6)),
             minP: Float(options.minP ?? defaults.minP ?? 0),
             presencePenalty: Float(options.presencePenalty ?? 0),
             frequencyPenalty: Float(options.frequencyPenalty ?? 0),
-            repetitionPenalty: Float(options.repetitionPenalty ?? defaults.repetitionPenalty ?? 1),
+            repetitionPenalty: Float(max(repetition, 1e-3)),
             logitBias: (options.logitBias ?? [:]).mapValues { Float($0) },
             seed: options.seed.map { UInt64(bitPattern: $0) } ?? UInt64.random(in: .min ... .max)
         )

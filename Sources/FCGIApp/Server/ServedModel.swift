@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Checkpoints
+internal import Crypto
 internal import Foundation
 internal import JSON
 internal import OpenAI
@@ -71,19 +72,22 @@ final class ServedModel: Sendable {
         return try Tokenizer(gguf: GGUFVocabulary(metadata))
     }
 
-    /// Changes with the files that the tokeniser, the template and the limits come from.
+    /// Changes with the files that tokeniser, template, limits and weights come from.
     static func identity(of entry: CatalogEntry) -> String {
-        let names = [
-            "", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-            "vocab.json",
-            "merges.txt", "chat_template.jinja", "chat_template.json", "special_tokens_map.json",
-        ]
-        return names.map { name in
+        let kinds = [".json", ".jinja", ".txt", ".safetensors", ".gguf", ".pt"]
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: entry.path)) ?? []
+        let files = names.filter { name in kinds.contains { name.hasSuffix($0) } }.sorted()
+        var hash = SHA256()
+        for path in files.isEmpty ? [entry.path] : files.map({ "\(entry.path)/\($0)" }) {
             var info = stat()
-            let path = name.isEmpty ? entry.path : "\(entry.path)/\(name)"
-            guard stat(path, &info) == 0 else { return "-" }
-            return "\(info.st_ino):\(info.st_size):\(info.st_mtim.tv_sec).\(info.st_mtim.tv_nsec)"
-        }.joined(separator: ";")
+            guard stat(path, &info) == 0 else { continue }
+            let state = [
+                Int(info.st_ino), Int(info.st_size), info.st_mtim.tv_sec, info.st_mtim.tv_nsec,
+            ]
+            hash.update(data: Data("\(path):\(state);".utf8))
+        }
+        return hash.finalize().prefix(8).map { String(Int($0) | 0x100, radix: 16).dropFirst() }
+            .joined()
     }
 }
 

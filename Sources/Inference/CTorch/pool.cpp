@@ -51,7 +51,14 @@ class Pool {
         epoch.store(now, std::memory_order_release);
         epoch.notify_all();
         claim(now);
-        while (done.load(std::memory_order_acquire) != uint32_t(chunks)) _mm_pause();
+        // A helper that the system has taken off its core mid-chunk needs ours: spin briefly, then sleep.
+        for (int spin = 0; spin < 2000; ++spin) {
+            if (done.load(std::memory_order_acquire) == uint32_t(chunks)) return;
+            _mm_pause();
+        }
+        for (uint32_t seen; (seen = done.load(std::memory_order_acquire)) != uint32_t(chunks);) {
+            done.wait(seen, std::memory_order_acquire);
+        }
     }
 
   private:
@@ -65,7 +72,7 @@ class Pool {
             if (next >= chunks) return;
             if (!ticket.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) continue;
             (*work)(next);
-            done.fetch_add(1, std::memory_order_release);
+            if (done.fetch_add(1, std::memory_order_release) + 1 == chunks) done.notify_one();
             seen = ticket.load(std::memory_order_acquire);
         }
     }
@@ -108,6 +115,8 @@ class Pool {
     alignas(64) std::atomic<uint32_t> done{0};
 };
 
+std::atomic<uint64_t> progress{0};
+
 /// Never destroyed: a helper may outlive the static objects of the process.
 Pool &pool() {
     static Pool *shared = new Pool();
@@ -118,7 +127,10 @@ Pool &pool() {
 
 namespace tg {
 
-void parallel(int64_t chunks, const Body &body) noexcept { pool().run(chunks, body); }
+void parallel(int64_t chunks, const Body &body) noexcept {
+    progress.fetch_add(1, std::memory_order_relaxed);
+    pool().run(chunks, body);
+}
 
 int threads() noexcept { return pool().threads(); }
 
@@ -132,5 +144,7 @@ extern "C" void tg_start(int32_t threads) noexcept {
         return true;
     });
 }
+
+extern "C" uint64_t tg_progress(void) noexcept { return progress.load(std::memory_order_relaxed); }
 
 extern "C" int32_t tg_threads(void) noexcept { return tg::threads(); }

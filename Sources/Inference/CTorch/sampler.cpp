@@ -41,10 +41,17 @@ uint32_t philox(uint64_t key, uint32_t choice, uint32_t position, uint32_t token
     return c0;
 }
 
-double gumbel(const tg_sampler_row &row, int32_t token) {
-    const uint32_t bits = philox(row.seed, row.choice, row.position, uint32_t(token)) >> 8;
-    const double uniform = (double(bits) + 0.5) * 0x1p-24;
-    return -std::log(-std::log(uniform));
+/// The token's 24 random bits.
+uint32_t random_bits(const tg_sampler_row &row, int32_t token) {
+    return philox(row.seed, row.choice, row.position, uint32_t(token)) >> 8;
+}
+
+double gumbel(uint32_t bits) { return -std::log(-std::log((double(bits) + 0.5) * 0x1p-24)); }
+
+/// At least gumbel(bits), without a logarithm: -log(u) >= 1 - u, and 1 - u is (rest + 1/2) / 2^24.
+double gumbel_bound(uint32_t bits) {
+    const uint32_t rest = 0xffffff - bits;
+    return 0.6931472 * (rest == 0 ? 25 : 24 - (31 - __builtin_clz(rest)));
 }
 
 bool changes(const tg_sampler_row &row) {
@@ -135,14 +142,19 @@ int32_t draw(const tg_sampler_row &row, const float *logits, int64_t vocabulary,
     const double floor = row.min_p > 0 ? std::max(-kReach, std::log(double(row.min_p))) : -kReach;
     int32_t chosen = best;
     double highest = -std::numeric_limits<double>::infinity();
-    for (const Candidate &c : all) {
-        if (c.z < floor) continue;
-        const double score = c.z + gumbel(row, c.token);
+    const auto enter = [&](const Candidate &c) {
+        if (c.z < floor || c.z + gumbel_bound(0xffffff) < highest) return;
+        const uint32_t bits = random_bits(row, c.token);
+        if (c.z + gumbel_bound(bits) < highest) return;
+        const double score = c.z + gumbel(bits);
         if (score > highest || (score == highest && c.token < chosen)) {
             highest = score;
             chosen = c.token;
         }
-    }
+    };
+    // The likeliest first: what follows rarely needs more than the bound.
+    enter({0, best});
+    for (const Candidate &c : all) enter(c);
     return chosen;
 }
 

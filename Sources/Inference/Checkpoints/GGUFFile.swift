@@ -59,7 +59,7 @@ struct GGUFFile {
             throw cursor.fail("alignment \(alignment)")
         }
         var heads: [(name: String, format: TensorFormat, shape: [Int], offset: Int)] = []
-        heads.reserveCapacity(count)
+        heads.reserveCapacity(min(count, 1 << 16))
         for _ in 0..<count {
             let name = try cursor.string(limit: nameLimit)
             let sides = try cursor.number(UInt32.self)
@@ -136,9 +136,13 @@ struct GGUFFile {
             return value
         }
 
-        mutating func string(limit: Int = .max) throws(CheckpointError) -> String {
+        /// Entries of an array; no vocabulary has more.
+        private static let longestArray = 1 << 24
+
+        /// `limit`: bytes; the longest real ones are chat templates.
+        mutating func string(limit: Int = 16 << 20) throws(CheckpointError) -> String {
             let length = try count(atLeast: 1)
-            guard length <= limit else { throw fail("a name of \(length) bytes") }
+            guard length <= limit else { throw fail("a text of \(length) bytes") }
             return String(decoding: try bytes(length), as: UTF8.self)
         }
 
@@ -185,15 +189,18 @@ struct GGUFFile {
                 throw fail("key '\(key)' is an array of the unknown type \(type)")
             }
             let length = try count(atLeast: size)
+            guard length <= Self.longestArray else {
+                throw fail("key '\(key)' is an array of \(length) entries")
+            }
             switch type {
             case 8:
                 var strings: [String] = []
-                strings.reserveCapacity(length)
+                strings.reserveCapacity(min(length, 1 << 16))
                 for _ in 0..<length { strings.append(try string()) }
                 return .strings(strings)
             case 6, 12:
                 var floats: [Double] = []
-                floats.reserveCapacity(length)
+                floats.reserveCapacity(min(length, 1 << 16))
                 for _ in 0..<length { floats.append(try float(type)) }
                 return .floats(floats)
             case 7:
@@ -202,7 +209,7 @@ struct GGUFFile {
                 return .bools(flags)
             default:
                 var ints: [Int] = []
-                ints.reserveCapacity(length)
+                ints.reserveCapacity(min(length, 1 << 16))
                 for _ in 0..<length { ints.append(try int(type, key)) }
                 return .ints(ints)
             }

@@ -17,6 +17,9 @@ public final class EngineLoop {
         self.log = log
     }
 
+    /// A counter that moves within a step, for `EngineEndpoint`.
+    public static var work: UInt64 { Torch.progress }
+
     /// Works until it is told to end.
     public func run() {
         while true {

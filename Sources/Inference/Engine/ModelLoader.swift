@@ -12,6 +12,8 @@ internal import Weights
 struct ModelLoader {
     /// Memory that the cache leaves to the rest of the machine.
     private static let spareBytes = 2 << 30
+    /// The cache holds at least so many tokens, or one whole context.
+    private static let leastTokens = 2048
 
     let request: LoadRequest
     let endpoint: EngineEndpoint
@@ -75,10 +77,14 @@ struct ModelLoader {
     /// The smaller of slots × length and half of what memory is left, unless the front says a number.
     private func limits(for model: any CausalLanguageModel) -> SchedulerLimits {
         let length = max(1, min(model.contextLength, request.maxContext ?? .max))
-        let slots = max(1, request.maxSlots)
+        let slots = reservable(model, slots: max(1, request.maxSlots), length: length)
         let (all, overflow) = slots.multipliedReportingOverflow(by: length)
         let left = max(0, Memory.availableBytes - Self.spareBytes) / 2
-        let fitting = max(64, left / max(1, model.stateBytesPerToken))
+        var fitting = left / max(1, model.stateBytesPerToken)
+        if fitting < min(length, Self.leastTokens) {
+            fitting = min(length, Self.leastTokens)
+            log.warning("little memory is left: \(Memory.availableBytes >> 20) MiB")
+        }
         let tokens = request.kvTokens ?? min(overflow ? .max : all, fitting)
         return SchedulerLimits(
             slots: slots,
@@ -86,6 +92,20 @@ struct ModelLoader {
             kvTokens: tokens,
             stepTokens: request.stepTokens
         )
+    }
+
+    /// How many slots the system gives address space for: under strict overcommit that may be fewer.
+    private func reservable(_ model: any CausalLanguageModel, slots: Int, length: Int) -> Int {
+        var states: [any SequenceState] = []
+        while states.count < slots,
+            let state = try? Torch.checked({ model.makeState(capacity: length) })
+        {
+            states.append(state)
+        }
+        if states.count < slots {
+            log.warning("address space for \(states.count) of \(slots) slots only")
+        }
+        return max(1, states.count)
     }
 
     /// In float32 a row's bits must not depend on its neighbours: says so where they do.

@@ -129,8 +129,12 @@ package final class ServedEngine {
         }
     }
 
-    /// Makes the next steps smaller after one that took too long.
+    /// Makes the next steps smaller after one that took too long, and larger again after quick ones.
     private func pace(_ plan: Plan, seconds: Double) {
+        if seconds < Self.patience / 2, plan.rowCount >= rows, rows < scheduler.limits.stepTokens {
+            rows *= 2
+            return
+        }
         guard seconds > Self.patience, plan.rowCount > scheduler.limits.slots + 1 else { return }
         rows = Int(max(1, Double(plan.rowCount) * Self.patience / seconds))
         log.warning("a step of \(plan.rowCount) tokens took \(Int(seconds)) s: from now on \(rows)")

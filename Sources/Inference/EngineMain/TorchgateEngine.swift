@@ -41,7 +41,11 @@ struct TorchgateEngine: ParsableCommand {
             signal(SIGPIPE, SIG_IGN)
             let endpoint: EngineEndpoint
             do {
-                endpoint = try EngineEndpoint(listener: listener, build: EngineBuild.version)
+                endpoint = try EngineEndpoint(
+                    listener: listener,
+                    build: EngineBuild.version,
+                    work: { EngineLoop.work }
+                )
             } catch {
                 throw ValidationError("\(error)")
             }

@@ -10,6 +10,8 @@ extension Scheduler {
         var room = limits.kvTokens - usedTokens
         let decodes = sequences.filter(\.isDecoding).map(\.serial)
         for serial in decodes {
+            // An older one may have pushed it out just now.
+            guard let index = index(of: serial), sequences[index].isDecoding else { continue }
             add(serial, to: &plan, &planned, &budget, &room)
         }
         var isBlocked = false

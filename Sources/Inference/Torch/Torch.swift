@@ -15,6 +15,9 @@ public enum Torch {
     /// Called once before the first model; may be called again between operations.
     public static func start(threads: Int) { tg_start(Int32(clamping: threads)) }
 
+    /// A counter that moves with every operation of our own kernels; any thread.
+    public static var progress: UInt64 { tg_progress() }
+
     /// How many threads an operation uses.
     public static var threads: Int { Int(tg_threads()) }
 

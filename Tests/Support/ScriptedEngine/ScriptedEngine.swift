@@ -45,7 +45,7 @@ public final class ScriptedEngine {
         quirks.answersPings = answersPings
         if script.hasWrongVersion { quirks.version += 1 }
         endpoint = try EngineEndpoint(
-            listener: listener,
+            listener,
             build: "scripted",
             startGrace: startGrace,
             quirks: quirks

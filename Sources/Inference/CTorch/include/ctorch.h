@@ -31,9 +31,11 @@ const char *tg_error(void) TG_NOEXCEPT;
 void tg_clear_error(void) TG_NOEXCEPT;
 void tg_set_error(const char *message) TG_NOEXCEPT;
 
-// Threads of one operation. Also puts the calling thread into inference mode for good.
+// Threads of one operation.
 void tg_start(int32_t threads) TG_NOEXCEPT;
 int32_t tg_threads(void) TG_NOEXCEPT;
+// Grows with each operation of our kernels; any thread. Each layer of a model has some.
+uint64_t tg_progress(void) TG_NOEXCEPT;
 // What the kernels use: "avx512bf16", "avx512", "avx2" or "baseline".
 const char *tg_cpu(void) TG_NOEXCEPT;
 // For tests: the best kernels allowed to this thread, 0 baseline … 3 avx512bf16; what the CPU lacks stays off.

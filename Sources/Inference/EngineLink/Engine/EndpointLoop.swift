@@ -10,6 +10,7 @@ final class EndpointLoop: @unchecked Sendable {
     private let listener: Int32
     private var connection: FrameSocket?
     private var saidHello = false
+    private var helloDeadline: UInt64 = 0
     private var orphanDeadline: UInt64
     private var orphanGrace = 30
 
@@ -44,7 +45,7 @@ final class EndpointLoop: @unchecked Sendable {
                 receive(connection)
             }
             let now = tg_monotonic_ns()
-            if let connection, connection.isStalled(now: now) { drop(connection) }
+            if let connection, connection.isStalled(now: now) || isMute(now) { drop(connection) }
             if connection == nil, now >= orphanDeadline, !isOrphaned {
                 isOrphaned = true
                 endpoint.inbox.put([.orphaned])
@@ -55,8 +56,11 @@ final class EndpointLoop: @unchecked Sendable {
         _ = close(listener)
     }
 
+    /// Whether who connected does not say hello: the next in the backlog may be the front.
+    private func isMute(_ now: UInt64) -> Bool { !saidHello && now >= helloDeadline }
+
     private func timeout(_ isOrphaned: Bool) -> Int32 {
-        if let connection { return connection.isPending ? 500 : -1 }
+        if let connection { return connection.isPending || !saidHello ? 500 : -1 }
         if isOrphaned { return -1 }
         let now = tg_monotonic_ns()
         guard orphanDeadline > now else { return 0 }
@@ -74,6 +78,7 @@ final class EndpointLoop: @unchecked Sendable {
         let socket = FrameSocket(descriptor: descriptor)
         connection = socket
         saidHello = false
+        helloDeadline = tg_monotonic_ns() + Self.nanoseconds(5)
         // Under one lock: a `loaded` is either in this hello or follows it on the connection.
         endpoint.shared.withLock { shared in
             let hello = EngineHello(
@@ -95,7 +100,7 @@ final class EndpointLoop: @unchecked Sendable {
         }
         socket.close()
         connection = nil
-        orphanDeadline = tg_monotonic_ns() + Self.nanoseconds(orphanGrace)
+        if saidHello { orphanDeadline = tg_monotonic_ns() + Self.nanoseconds(orphanGrace) }
         endpoint.inbox.put([.frontGone])
     }
 
@@ -149,7 +154,7 @@ final class EndpointLoop: @unchecked Sendable {
         case .trim: return .trim
         case .ping(let nonce):
             guard endpoint.quirks.answersPings else { return nil }
-            let progress = endpoint.progress.load(ordering: .relaxed)
+            let progress = endpoint.progress.load(ordering: .relaxed) &+ endpoint.work()
             socket.send(EngineFrame.pong(nonce: nonce, progress: progress).frame)
             return nil
         }

@@ -47,6 +47,7 @@ public final class EngineEndpoint: Sendable {
     }
 
     let build: String
+    let work: @Sendable () -> UInt64
     let quirks: Quirks
     let shared = Mutex(Shared())
     let inbox = Mailbox<FrontCommand>()
@@ -58,17 +59,28 @@ public final class EngineEndpoint: Sendable {
     ///   - listener: where fronts connect.
     ///   - build: names the engine's build in `hello`.
     ///   - startGrace: seconds to wait for the first front before `orphaned`.
+    ///   - work: a counter that moves within a long step, added to the answer to a ping; called on the
+    ///     endpoint's thread.
     /// - Throws: `ListenError`.
-    public convenience init(listener: Listener, build: String, startGrace: Int = 60)
-        throws(ListenError)
-    {
-        try self.init(listener: listener, build: build, startGrace: startGrace, quirks: Quirks())
+    public convenience init(
+        listener: Listener,
+        build: String,
+        startGrace: Int = 60,
+        work: @escaping @Sendable () -> UInt64 = { 0 }
+    ) throws(ListenError) {
+        let quirks = Quirks()
+        try self.init(listener, build: build, startGrace: startGrace, work: work, quirks: quirks)
     }
 
-    package init(listener: Listener, build: String, startGrace: Int, quirks: Quirks)
-        throws(ListenError)
-    {
+    package init(
+        _ listener: Listener,
+        build: String,
+        startGrace: Int,
+        work: @escaping @Sendable () -> UInt64 = { 0 },
+        quirks: Quirks
+    ) throws(ListenError) {
         self.build = build
+        self.work = work
         self.quirks = quirks
         wakeup = tg_eventfd()
         let socket: Int32

@@ -67,11 +67,12 @@ struct Generation: Sendable {
 
 /// What makes two requests need the same engine.
 struct ModelKey: Hashable, Sendable {
-    let path, device, dtype: String
+    let path, files, device, dtype: String
     let numbers: [Int?]
 
     init(_ load: LoadRequest) {
         path = load.path
+        files = load.filesIdentity
         device = load.device
         dtype = load.dtype
         numbers = [load.maxSlots, load.maxContext, load.kvTokens, load.stepTokens, load.threads]

@@ -207,7 +207,8 @@ final class SupervisorDriver: @unchecked Sendable {
     /// The process has ended: what it wrote before is read first.
     private func processEnded() {
         if case .connected(let socket) = stage {
-            for _ in 0..<1024 where receive(socket) == .open {}
+            var reads = 0
+            while reads < 1024, receive(socket) == .open { reads += 1 }
             if case .connected(let socket) = stage { socket.close() }
         }
         finish()

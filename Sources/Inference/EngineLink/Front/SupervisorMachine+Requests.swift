@@ -38,6 +38,8 @@ extension SupervisorMachine {
             throw .queueFull(retryAfterSeconds: max(1, min(60, Int(queueWait.rounded(.up)))))
         }
         settle(now: now)
+        // An idle engine with another model gives way at once.
+        if case .serving = phase { afterWork(now: now) }
         if case .loading(var loading) = phase, loading.target == nil {
             loading.target = model
             phase = .loading(loading)

@@ -4,6 +4,8 @@ public struct LoadRequest: Sendable, Equatable {
     public var path: String
     /// The id under which clients ask for it.
     public var modelID: String
+    /// Tells one state of the model's files from others; only compared.
+    public var filesIdentity: String
     /// `cpu`, `cuda` or `cuda:N`.
     public var device: String
     /// `auto`, `float32`, `bfloat16` or `float16`.
@@ -29,6 +31,7 @@ public struct LoadRequest: Sendable, Equatable {
     public init(
         path: String,
         modelID: String,
+        filesIdentity: String = "",
         device: String = "cpu",
         dtype: String = "auto",
         maxSlots: Int = 16,
@@ -41,6 +44,7 @@ public struct LoadRequest: Sendable, Equatable {
     ) {
         self.path = path
         self.modelID = modelID
+        self.filesIdentity = filesIdentity
         self.device = device
         self.dtype = dtype
         self.maxSlots = maxSlots
@@ -55,7 +59,8 @@ public struct LoadRequest: Sendable, Equatable {
     /// Whether an engine loaded for `other` serves this request as it is: the timeouts and the id do
     /// not matter to it.
     public func isSameEngine(as other: LoadRequest) -> Bool {
-        path == other.path && device == other.device && dtype == other.dtype
+        path == other.path && filesIdentity == other.filesIdentity && device == other.device
+            && dtype == other.dtype
             && maxSlots == other.maxSlots && maxContext == other.maxContext
             && kvTokens == other.kvTokens && stepTokens == other.stepTokens
             && threads == other.threads

@@ -135,6 +135,8 @@ package final class FrameSocket: Sendable {
         throws(ProtocolError) -> Reading
     {
         try input.withLock { input throws(ProtocolError) -> Reading in
+            // After `close` the descriptor's number may be somebody else's.
+            guard output.withLock({ $0.isOpen }) else { return .ended }
             var arrived = [Int32](repeating: -1, count: Self.maxEarlyDescriptors)
             var arrivedCount: Int32 = 0
             let count = input.scratch.withUnsafeMutableBytes {

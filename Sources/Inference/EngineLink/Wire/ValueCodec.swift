@@ -82,7 +82,8 @@ extension GenerationRequest {
 extension LoadRequest {
     var json: JSONValue {
         [
-            "path": .string(path), "modelID": .string(modelID), "device": .string(device),
+            "path": .string(path), "modelID": .string(modelID),
+            "filesIdentity": .string(filesIdentity), "device": .string(device),
             "dtype": .string(dtype), "maxSlots": .int(maxSlots),
             "maxContext": .optional(maxContext),
             "kvTokens": .optional(kvTokens), "stepTokens": .int(stepTokens),
@@ -94,6 +95,7 @@ extension LoadRequest {
         self.init(
             path: try fields.string("path", WireRange.path),
             modelID: try fields.string("modelID", WireRange.shortText),
+            filesIdentity: try fields.string("filesIdentity", WireRange.shortText),
             device: try fields.string("device", 64),
             dtype: try fields.string("dtype", 64),
             maxSlots: try fields.int("maxSlots", 1...65_535),

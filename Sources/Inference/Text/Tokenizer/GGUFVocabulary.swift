@@ -111,6 +111,9 @@ public struct GGUFVocabulary: Sendable {
         for (rank, id) in ranked.enumerated() {
             let text = Array(tokens[id].utf8)
             guard text.count > 1 else { continue }
+            guard text.count <= 1024 else {
+                throw .malformed(file: Self.file, reason: "token \(id) has \(text.count) bytes")
+            }
             for cut in 1..<text.count where text[cut] & 0xC0 != 0x80 {
                 guard let left = parts.vocabulary.id(of: Array(text[..<cut])),
                     let right = parts.vocabulary.id(of: Array(text[cut...])),

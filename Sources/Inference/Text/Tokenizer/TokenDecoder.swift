@@ -155,11 +155,15 @@ struct TokenDecoder: Sendable {
             return replacing(mark, with: dropsFirst && isFirst ? "" : " ", in: text)
         case .strip(let strip):
             var rest = text[...]
-            for _ in 0..<strip.start where rest.starts(with: strip.content) {
-                rest = rest.dropFirst(strip.content.count)
+            let count = strip.content.count
+            var (first, last) = (0, 0)
+            while first < strip.start, count > 0, rest.starts(with: strip.content) {
+                rest = rest.dropFirst(count)
+                first += 1
             }
-            for _ in 0..<strip.stop where rest.suffix(strip.content.count) == strip.content[...] {
-                rest = rest.dropLast(strip.content.count)
+            while last < strip.stop, count > 0, rest.suffix(count) == strip.content[...] {
+                rest = rest.dropLast(count)
+                last += 1
             }
             return Array(rest)
         }

@@ -25,9 +25,16 @@ struct TokenizerFolder {
 
     // MARK: Files
 
+    /// Bytes; the largest real one has about 35 MB.
+    private static let largestFile = 256 << 20
+
     private func read(_ name: String) throws(TokenizerError) -> [UInt8]? {
         let file = path + "/" + name
-        guard FileManager.default.fileExists(atPath: file) else { return nil }
+        var info = stat()
+        guard stat(file, &info) == 0 else { return nil }
+        guard info.st_size <= Self.largestFile else {
+            throw .unreadable(file: name, reason: "\(info.st_size) bytes")
+        }
         do {
             return Array(try Data(contentsOf: URL(fileURLWithPath: file)))
         } catch {
