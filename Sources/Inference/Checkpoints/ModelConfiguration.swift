@@ -53,14 +53,13 @@ public struct ModelConfiguration: Sendable {
     public init(opening path: String) throws(CheckpointError) {
         self.path = path
         if let gguf = try Self.gguf(in: path) {
-            let file = try MappedFile(gguf)
-            let metadata = try GGUFFile(file, withTensors: false).metadata
+            let (metadata, mark) = try Self.metadata(of: gguf)
             let vocabulary = metadata.strings("tokenizer.ggml.tokens")?.count
             config = GGUFTranslation.config(metadata, vocabulary: vocabulary, hasHead: nil)
             generationConfig = nil
             ggufMetadata = metadata
             ggufPath = gguf
-            identity = file.identity
+            identity = mark
         } else {
             let (config, mark) = try Self.json("config.json", in: path)
             guard let config else {
@@ -94,13 +93,30 @@ public struct ModelConfiguration: Sendable {
         return files.first.map { "\(path)/\($0)" }
     }
 
+    /// The metadata of a GGUF file, read in as small a piece as holds it, and the file's identity.
+    private static func metadata(of path: String) throws(CheckpointError) -> (GGUFMetadata, String)
+    {
+        var limit = 16 << 20
+        while true {
+            let file = try MappedFile(path, copying: limit)
+            do throws(CheckpointError) {
+                return (try GGUFFile(file, withTensors: false).metadata, file.identity)
+            } catch {
+                guard error.kind == .corrupt, file.size > limit, limit < 1 << 30 else {
+                    throw error
+                }
+                limit *= 4
+            }
+        }
+    }
+
     /// A JSON file of a folder and its identity; nil where there is none.
     private static func json(_ name: String, in folder: String) throws(CheckpointError) -> (
         JSONValue?, String
     ) {
         guard FileManager.default.fileExists(atPath: "\(folder)/\(name)") else { return (nil, "-") }
-        let file = try MappedFile("\(folder)/\(name)")
-        guard file.bytes.count <= 16 << 20 else {
+        let file = try MappedFile("\(folder)/\(name)", copying: (16 << 20) + 1)
+        guard file.size <= 16 << 20 else {
             throw CheckpointError(.corrupt, file: name, "is larger than 16 MiB")
         }
         let value: JSONValue
