@@ -80,12 +80,16 @@ let front: [Target] = [
             "KeyStore", "Settings", "CLinux", .logging, .crypto,
         ]
     ),
+    room(
+        "Doctor",
+        "FCGIApp",
+        ["Settings", "Nginx", "KeyStore", "Checkpoints", "JSON", "CLinux"]
+    ),
     .executableTarget(
         name: "torchgate",
         dependencies: [
-            "Server", "Logs", "AdminCLI", "KeyStore", "Settings", "Nginx", "FastCGI", "EngineLink",
-            "JSON",
-            "CLinux", "Checkpoints", .argumentParser, .logging,
+            "Server", "Doctor", "Logs", "AdminCLI", "KeyStore", "Settings", "Nginx", "FastCGI",
+            "EngineLink", "JSON", "CLinux", "Checkpoints", .argumentParser, .logging,
         ],
         path: "Sources/FCGIApp/Main",
         swiftSettings: rules
@@ -174,6 +178,7 @@ let frontTests: [Target] = [
     tests("Scheduling", ["Scheduling"]),
     tests("FastCGI", ["FastCGI", "CLinux"]),
     tests("Nginx", ["Nginx"]),
+    tests("Doctor", ["Doctor", "Settings", "Nginx", "KeyStore", "Checkpoints", "JSON"]),
     tests("Text", ["Text", "JSON"]),
 ]
 

@@ -66,7 +66,7 @@ struct ServeCommand: ParsableCommand {
     }
 
     /// The pepper comes as a credential under systemd, else it lies in the state directory.
-    private static func stateFiles(_ settings: Settings) -> StateFiles {
+    static func stateFiles(_ settings: Settings) -> StateFiles {
         let state = settings.stateDirectory
         if let credentials = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"] {
             let pepper = "\(credentials)/key-pepper"

@@ -36,15 +36,26 @@ struct SettingsOptions: ParsableArguments {
         return words
     }
 
+    /// The files that are read and the other sources, for people.
+    var sources: [String] {
+        let files = [
+            Self.file(config, standard: "/etc/torchgate/torchgate.yaml"),
+            Self.file(envFile, standard: ".env"),
+        ]
+        return files.compactMap { $0 } + ["environment", "flags"]
+    }
+
+    private static func file(_ named: String?, standard: String) -> String? {
+        named ?? (FileManager.default.fileExists(atPath: standard) ? standard : nil)
+    }
+
     /// The settings from all sources.
     func load() throws -> Settings {
         var loader = SettingsLoader()
-        let standard = "/etc/torchgate/torchgate.yaml"
-        if let path = config ?? (FileManager.default.fileExists(atPath: standard) ? standard : nil)
-        {
+        if let path = Self.file(config, standard: "/etc/torchgate/torchgate.yaml") {
             loader.file = (path, try String(contentsOfFile: path, encoding: .utf8))
         }
-        if let path = envFile ?? (FileManager.default.fileExists(atPath: ".env") ? ".env" : nil) {
+        if let path = Self.file(envFile, standard: ".env") {
             loader.environmentFile = (path, try String(contentsOfFile: path, encoding: .utf8))
         }
         loader.environment = ProcessInfo.processInfo.environment

@@ -10,7 +10,7 @@ struct Torchgate: ParsableCommand {
         version: Version.text,
         subcommands: [
             ServeCommand.self, RunCommand.self, Keys.self, NginxCommand.self, RenderCommand.self,
-            SettingsCommand.self, ModelsCommand.self,
+            SettingsCommand.self, ModelsCommand.self, DoctorCommand.self,
         ]
     )
 }
