@@ -175,7 +175,6 @@ let frontTests: [Target] = [
     tests("JSON", ["JSON"]),
     tests("Settings", ["Settings"]),
     tests("Checkpoints", ["Checkpoints", "JSON"]),
-    tests("Scheduling", ["Scheduling"]),
     tests("FastCGI", ["FastCGI", "CLinux"]),
     tests("Nginx", ["Nginx"]),
     tests("Doctor", ["Doctor", "Settings", "Nginx", "KeyStore", "Checkpoints", "JSON"]),
@@ -183,6 +182,7 @@ let frontTests: [Target] = [
 ]
 
 let engineTests: [Target] = [
+    tests("Scheduling", ["Scheduling"]),
     tests("Torch", ["Torch"]),
     tests("NN", ["NN", "Torch"]),
     tests("Weights", ["Weights", "Torch", "CTorch", "Checkpoints"]),
