@@ -32,13 +32,34 @@ def fnv(values: list[int]) -> int:
 
 def side() -> int:
     return random.choice(
-        [random.randint(1, 90), random.randint(1, 1200), random.randint(1, 9000), 14 * random.randint(1, 99)]
+        [
+            random.randint(1, 90),
+            random.randint(1, 1200),
+            random.randint(1, 9000),
+            14 * random.randint(1, 99),
+        ]
     )
 
 
 def images(out: list[str]) -> None:
-    budgets = [(28, 3136, 12845056), (32, 65536, 16777216), (28, 3136, 1003520), (28, 200704, 401408), (32, 1, 4096)]
-    shapes = [(1, 1), (30000, 10), (2000, 10), (2001, 10), (42, 70), (14, 14), (13, 13), (48, 80), (8192, 8192)]
+    budgets = [
+        (28, 3136, 12845056),
+        (32, 65536, 16777216),
+        (28, 3136, 1003520),
+        (28, 200704, 401408),
+        (32, 1, 4096),
+    ]
+    shapes = [
+        (1, 1),
+        (30000, 10),
+        (2000, 10),
+        (2001, 10),
+        (42, 70),
+        (14, 14),
+        (13, 13),
+        (48, 80),
+        (8192, 8192),
+    ]
     shapes += [(side(), side()) for _ in range(80)]
     for width, height in shapes:
         for factor, low, high in budgets:
@@ -55,7 +76,9 @@ def clips(out: list[str]) -> None:
         family = random.choice(list(FAMILIES))
         processor, factor = FAMILIES[family]
         cap = random.randint(0, 1)
-        low, high = random.choice([(4096, 25165824), (128 * 784, 784 * 768), (3136, 12845056), (4096, 786432)])
+        low, high = random.choice(
+            [(4096, 25165824), (128 * 784, 784 * 768), (3136, 12845056), (4096, 786432)]
+        )
         frames = random.choice([1, 2, 3, 4, 5, 7, 16, 33, 100, 768])
         width, height = side(), side()
         processor.size = {"shortest_edge": low, "longest_edge": high}
@@ -73,7 +96,9 @@ def choices(out: list[str]) -> None:
     for index in range(500):
         family = random.choice(list(FAMILIES))
         processor, _ = FAMILIES[family]
-        total = random.choice([random.randint(1, 12), random.randint(1, 400), random.randint(1, 20000)])
+        total = random.choice(
+            [random.randint(1, 12), random.randint(1, 400), random.randint(1, 20000)]
+        )
         rate = random.choice([24.0, 25.0, 30.0, 30000 / 1001, 23.976, 12.5, 60.0, 1.0, 0.5])
         fps = random.choice([0.25, 0.5, 1, 2, 3, 4, 12.5, 30, 100])
         least, most = random.choice([(4, 768), (4, 16), (2, 7), (8, 32), (1, 1)])
@@ -92,7 +117,9 @@ def choices(out: list[str]) -> None:
             answer = f"{fnv(indices)} {len(indices)} {indices[0]} {indices[-1]} {metadata.sampled_fps!r} {stamp_hash}"
         except (ValueError, ZeroDivisionError, AssertionError, RuntimeError):
             answer = "- - - - - -"
-        out.append(f"choose {family} {total} {rate!r} {fps!r} {count or '-'} {least} {most} {answer}")
+        out.append(
+            f"choose {family} {total} {rate!r} {fps!r} {count or '-'} {least} {most} {answer}"
+        )
 
 
 def main() -> None:

@@ -1,0 +1,58 @@
+// `torchgate-media`: one decode, then the end. Started ahead of need: it walls itself in, then waits on
+// descriptor 0, a unix socket, for its one job. See docs of MediaLink for what goes over the socket.
+//
+// torchgate-media [--address-space BYTES] [--cpu-seconds N]
+// torchgate-media --probe file|socket|process|thread|exec    dies by SIGSYS where the sandbox holds
+
+import CMedia
+import Glibc
+
+struct Options {
+    var addressSpace: UInt64 = 1 << 30
+    var cpuSeconds: UInt64 = 60
+    var probe: String?
+
+    init?(_ arguments: [String]) {
+        var rest = arguments.dropFirst()
+        while let name = rest.popFirst() {
+            guard let value = rest.popFirst() else { return nil }
+            switch name {
+            case "--address-space":
+                guard let bytes = UInt64(value) else { return nil }
+                addressSpace = bytes
+            case "--cpu-seconds":
+                guard let seconds = UInt64(value) else { return nil }
+                cpuSeconds = seconds
+            case "--probe":
+                probe = value
+            default:
+                return nil
+            }
+        }
+    }
+}
+
+func complain(_ text: String) -> Never {
+    let line = Array("torchgate-media: \(text)\n".utf8)
+    _ = write(2, line, line.count)
+    exit(2)
+}
+
+guard let options = Options(CommandLine.arguments) else {
+    complain("usage: torchgate-media [--address-space BYTES] [--cpu-seconds N] [--probe WHAT]")
+}
+tg_media_prepare()
+let walls = tg_media_sandbox(options.addressSpace, options.cpuSeconds)
+guard walls == 0 else {
+    complain("the sandbox cannot be built: \(String(cString: strerror(walls)))")
+}
+
+if let probe = options.probe {
+    guard tg_media_probe(probe) == 0 else { complain("nothing to probe is called \(probe)") }
+    complain("the sandbox let \(probe) pass")
+}
+
+var channel = Channel(socket: 0)
+guard let order = channel.receive() else { exit(1) }
+channel.send(perform(order))
+exit(0)

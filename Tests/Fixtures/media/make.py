@@ -1,0 +1,275 @@
+"""Writes the media of this folder and expected.txt, by Pillow, PyAV, torch and the ffmpeg command.
+
+Lines of expected.txt, space-separated:
+  image  FILE ORIENT WIDTH HEIGHT HASH            FNV-1a 64 of the RGB bytes of Pillow's convert("RGB")
+  resize FILE WIDTH HEIGHT HASH                   ... after at::_upsample_bicubic2d_aa on uint8
+  exact  FILE WIDTH HEIGHT FRAMES RATE HASH,...   PyAV's rgb24 of each frame
+  close  FILE WIDTH HEIGHT FRAMES RATE INDEX,...  the frames with these indices lie in FILE.rgb
+  bad    FILE CODE                                what must be refused
+"""
+
+import io
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+HERE = Path(__file__).parent
+RANDOM = np.random.RandomState(11)
+LINES: list[str] = []
+
+
+def fnv(data: bytes) -> str:
+    h = 0xCBF29CE484222325
+    for byte in data:
+        h = ((h ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return str(h)
+
+
+def pixels(width: int, height: int) -> np.ndarray:
+    x, y = np.linspace(0, 255, width)[None, :, None], np.linspace(0, 255, height)[:, None, None]
+    noise = RANDOM.normal(0, 12, (height, width, 3))
+    return np.clip(0.5 * x * np.array([1, 0.5, 0.8]) + 0.5 * y + noise, 0, 255).astype(np.uint8)
+
+
+def image(name: str, data: bytes, orient: bool = False) -> None:
+    (HERE / name).write_bytes(data)
+    opened = Image.open(io.BytesIO(data))
+    if orient:
+        opened = ImageOps.exif_transpose(opened)
+    rgb = np.asarray(opened.convert("RGB"))
+    LINES.append(f"image {name} {int(orient)} {rgb.shape[1]} {rgb.shape[0]} {fnv(rgb.tobytes())}")
+
+
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def deep_png(pixel_format: str, array: np.ndarray) -> bytes:
+    height, width = array.shape[:2]
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        pixel_format,
+        "-s",
+        f"{width}x{height}",
+        "-i",
+        "-",
+    ]
+    command += ["-c:v", "png", "-f", "image2pipe", "-"]
+    return subprocess.run(
+        command, input=array.astype(">u2").tobytes(), capture_output=True, check=True
+    ).stdout
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, raw: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, 9)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def small_frame_gif(transparent: bool) -> bytes:
+    """A 4x3 frame at (2, 1) of an 8x6 screen; a clear code before every two pixels keeps codes at 3 bits."""
+    palette = bytes([10, 20, 30, 200, 10, 10, 10, 200, 10, 10, 10, 200])
+    codes: list[int] = []
+    for start in range(0, 12, 2):
+        codes += [4, start % 4, (start + 1) % 4]
+    bits = sum(code << 3 * k for k, code in enumerate([*codes, 5]))
+    data = bits.to_bytes((3 * (len(codes) + 1) + 7) // 8, "little")
+    control = b"!\xf9\x04" + bytes([1 if transparent else 0, 0, 0, 2]) + b"\0"
+    frame = (
+        b"," + struct.pack("<HHHHB", 2, 1, 4, 3, 0) + b"\x02" + bytes([len(data)]) + data + b"\0"
+    )
+    return b"GIF89a" + struct.pack("<HHBBB", 8, 6, 0x81, 0, 0) + palette + control + frame + b";"
+
+
+def images() -> None:
+    base = Image.fromarray(pixels(23, 17))
+    alpha = Image.fromarray(
+        np.dstack([pixels(23, 17), RANDOM.randint(0, 256, (17, 23, 1)).astype(np.uint8)]), "RGBA"
+    )
+    for sampling in (0, 1, 2):
+        image(f"ss{sampling}.jpg", encoded(base, "JPEG", subsampling=sampling))
+    image("progressive.jpg", encoded(base, "JPEG", progressive=True))
+    image("grey.jpg", encoded(base.convert("L"), "JPEG"))
+    image("cmyk.jpg", encoded(base.convert("CMYK"), "JPEG"))
+    for mode in ("1", "L", "P", "RGB"):
+        image(f"{mode.lower()}.png", encoded(base.convert(mode), "PNG"))
+    for mode in ("RGBA", "LA"):
+        image(f"{mode.lower()}.png", encoded(alpha.convert(mode), "PNG"))
+    few = base.quantize(4)
+    image("p2-transparent.png", encoded(few, "PNG", bits=2, transparency=bytes([0, 99, 255, 3])))
+    image("rgb-transparent.png", encoded(base, "PNG", transparency=(1, 2, 3)))
+    image(
+        "grey16.png",
+        encoded(Image.fromarray(RANDOM.randint(0, 600, (17, 23)).astype(np.uint16)), "PNG"),
+    )
+    image("rgb16.png", deep_png("rgb48be", RANDOM.randint(0, 65536, (17, 23, 3))))
+    image("rgba16.png", deep_png("rgba64be", RANDOM.randint(0, 65536, (17, 23, 4))))
+    image("la16.png", deep_png("ya16be", RANDOM.randint(0, 65536, (17, 23, 2))))
+    image(
+        "animated.png",
+        encoded(base, "PNG", save_all=True, append_images=[Image.fromarray(pixels(23, 17))]),
+    )
+    image("one.png", encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG"))
+    image("interlaced.gif", encoded(few, "GIF", interlace=1))
+    image(
+        "animated.gif",
+        encoded(few, "GIF", save_all=True, append_images=[base.quantize(9)], transparency=1),
+    )
+    image("small-frame.gif", small_frame_gif(False))
+    image("small-frame-transparent.gif", small_frame_gif(True))
+    image("lossy.webp", encoded(base, "WEBP", quality=70))
+    image("lossless.webp", encoded(base, "WEBP", lossless=True))
+    image("alpha.webp", encoded(alpha, "WEBP", quality=60))
+    image(
+        "animated.webp",
+        encoded(base, "WEBP", save_all=True, append_images=[Image.fromarray(pixels(23, 17))]),
+    )
+    for mode in ("1", "P", "RGB"):
+        image(f"{mode.lower()}.bmp", encoded(base.convert(mode), "BMP"))
+    image("rgba.bmp", encoded(alpha, "BMP"))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        image(
+            f"exif{orientation}.jpg",
+            encoded(Image.fromarray(pixels(12, 7)), "JPEG", exif=exif),
+            orient=True,
+        )
+    turned = (HERE / "exif6.jpg").read_bytes()
+    image("exif6.jpg", turned)
+
+
+def resizes() -> None:
+    source = Image.fromarray(RANDOM.randint(0, 256, (37, 53, 3)).astype(np.uint8))
+    (HERE / "noise.png").write_bytes(encoded(source, "PNG"))
+    tensor = torch.from_numpy(np.array(source)).permute(2, 0, 1)[None].contiguous()
+    for width, height in [
+        (56, 28),
+        (53, 84),
+        (28, 37),
+        (7, 5),
+        (120, 140),
+        (53, 37),
+        (2, 3),
+        (54, 36),
+    ]:
+        out = torch._C._nn._upsample_bicubic2d_aa(tensor, [height, width], False, None, None)
+        rgb = out[0].permute(1, 2, 0).contiguous().numpy()
+        LINES.append(f"resize noise.png {width} {height} {fnv(rgb.tobytes())}")
+
+
+def clip(
+    name: str,
+    codec: str,
+    pixel_format: str,
+    exact: bool,
+    size: tuple[int, int] = (32, 32),
+    **options: str,
+) -> None:
+    width, height = size
+    path = HERE / name
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=24, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        y, x = np.mgrid[0:height, 0:width]
+        for k in range(6):
+            rgb = np.stack([x * 5 + k * 9, y * 6 + k * 3, (x + y) * 3 + k * 11], -1) % 256
+            for packet in stream.encode(
+                av.VideoFrame.from_ndarray(rgb.astype(np.uint8), format="rgb24")
+            ):
+                out.mux(packet)
+        for packet in stream.encode():
+            out.mux(packet)
+    with av.open(str(path)) as container:
+        rate = container.streams.video[0].average_rate
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    head = f"{name} {width} {height} {len(frames)} {rate.numerator}/{rate.denominator}"
+    if exact:
+        LINES.append(f"exact {head} {','.join(fnv(frame.tobytes()) for frame in frames)}")
+    else:
+        (HERE / f"{name}.rgb").write_bytes(frames[1].tobytes() + frames[5].tobytes())
+        LINES.append(f"close {head} 1,5")
+
+
+def clips() -> None:
+    quiet = {"x265-params": "log-level=none"}
+    clip("h264.mp4", "libx264", "yuv420p", False)
+    clip("h264-10.mkv", "libx264", "yuv420p10le", False)
+    clip("h264-444.mp4", "libx264", "yuv444p", False, crf="20")
+    clip("h264-rgb.mp4", "libx264rgb", "rgb24", True, qp="0")
+    clip("hevc.mp4", "libx265", "yuv420p", False, **quiet)
+    clip("hevc-rgb.mkv", "libx265", "gbrp", True, **{"x265-params": "lossless=1:log-level=none"})
+    clip("vp8.webm", "libvpx", "yuv420p", False)
+    clip("vp9.webm", "libvpx-vp9", "yuv420p", False)
+    clip("vp9-rgb.mkv", "libvpx-vp9", "gbrp", True, lossless="1")
+    clip("av1.mp4", "libsvtav1", "yuv420p", False, size=(64, 64))
+    clip("ffv1-rgb.mkv", "ffv1", "bgr0", True)
+    clip("ffv1-odd.mkv", "ffv1", "yuv420p", False, size=(33, 17))
+    clip("mpeg4.mp4", "mpeg4", "yuv420p", False)
+    LINES.pop()
+    (HERE / "mpeg4.mp4.rgb").unlink()
+
+
+def refused() -> None:
+    noise = Image.fromarray(RANDOM.randint(0, 256, (40, 40, 3)).astype(np.uint8))
+    with av.open(str(HERE / "sound.mp4"), "w") as out:
+        stream = out.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+        )
+        frame.sample_rate = 44100
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            out.mux(packet)
+    files = {
+        "truncated.jpg": (encoded(noise, "JPEG")[:900], "invalid_media"),
+        "truncated.png": (encoded(noise, "PNG")[:900], "invalid_media"),
+        "truncated.gif": (encoded(noise, "GIF")[:1200], "invalid_media"),
+        "truncated.webp": (encoded(noise, "WEBP")[:300], "invalid_media"),
+        "truncated.bmp": (encoded(noise, "BMP")[:900], "invalid_media"),
+        "missing-rows.png": (png(40, 40, b"\0" * 121 * 3), "invalid_media"),
+        "bomb.png": (png(10000, 10000, b"\0" * 30001), "media_too_large"),
+        "wide.png": (png(30000, 10, b"\0" * 90001), "media_too_large"),
+        "picture.svg": (
+            b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+            "unsupported_media",
+        ),
+        "page.jpg": (b"<!DOCTYPE html><html><body>404</body></html>", "unsupported_media"),
+        "empty.png": (b"", "invalid_media"),
+        "playlist.mp4": (b"#EXTM3U\nfile:///etc/passwd\n", "unsupported_media"),
+        "truncated.mp4": ((HERE / "h264.mp4").read_bytes()[:900], "invalid_media"),
+    }
+    for name, (data, code) in files.items():
+        (HERE / name).write_bytes(data)
+        LINES.append(f"bad {name} {code}")
+    LINES.append("bad sound.mp4 invalid_media")
+    LINES.append("bad mpeg4.mp4 unsupported_media")
+
+
+def main() -> None:
+    images()
+    resizes()
+    clips()
+    refused()
+    (HERE / "expected.txt").write_text("\n".join(LINES) + "\n")
+
+
+if __name__ == "__main__":
+    main()
