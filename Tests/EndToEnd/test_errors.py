@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +68,41 @@ def test_numbers_that_only_just_are_in_range_are_served(tiny: House) -> None:
     for fields in ({"top_p": 1e-300}, {"repetition_penalty": 1e-300}, {"min_p": 1e-300}, {"temperature": 1e-300}):
         answer = tiny.chat("hi", **{"temperature": 1, "max_tokens": 3, **fields})
         assert answer.status == 200, (fields, answer.body)
+
+
+def test_a_session_s_id_belongs_to_one_request(tiny: House) -> None:
+    body = {"session_id": "one", "prompt": ["a", "b"], "max_tokens": 4, "messages": [{"role": "user", "content": "a"}]}
+    first = tiny.call("/v1/completions", body)
+    assert first.status == 200 and len(first.json["choices"]) == 2
+    again = tiny.call("/v1/completions", body)
+    assert again.status == 200 and again.json["choices"] == first.json["choices"]
+    for path, other in ((CHAT, body), ("/v1/completions", {**body, "max_tokens": 5})):
+        answer = tiny.call(path, other)
+        assert answer.status == 409 and answer.error["code"] == "session_conflict"
+
+
+def test_echo_without_new_tokens_is_streamed_as_asked(tiny: House) -> None:
+    body = {"prompt": ["one", "two"], "max_tokens": 0, "echo": True}
+    whole = tiny.call("/v1/completions", body)
+    assert [choice["text"] for choice in whole.json["choices"]] == ["one", "two"]
+    assert whole.json["usage"]["completion_tokens"] == 0
+    streamed = tiny.call("/v1/completions", {**body, "stream": True})
+    assert streamed.headers["content-type"] == "text/event-stream"
+    events = [json.loads(line[6:]) for line in streamed.body.decode().splitlines() if line.startswith("data: {")]
+    texts = ["", ""]
+    for event in events:
+        for choice in event["choices"]:
+            texts[choice["index"]] += choice["text"]
+    assert texts == ["one", "two"] and streamed.body.rstrip().endswith(b"data: [DONE]")
+
+
+def test_a_default_length_gives_way_to_the_prompt(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = new_house(
+        {"DTYPE": "float32", "GENERATION_MAX_TOKENS": "1000000"}, model="llama-tied", models_dir=str(tiny_models)
+    )
+    answer = house.chat("hi")
+    assert answer.status == 200 and answer.json["usage"]["completion_tokens"] > 0
+    assert house.chat("hi", max_tokens=1000000).error["code"] == "context_length_exceeded"
 
 
 def test_wrong_content_type_is_415(tiny: House) -> None:

@@ -113,6 +113,28 @@ import Testing
         #expect(answer.head.contains("X-State: tooLarge"))
     }
 
+    @Test func `bodies beyond what all may hold are refused unread, and room comes back`() throws {
+        let (isOpen, inside) = (Shared(false), Shared(0))
+        let stage = try ListenerStage({ $0.maxBodyBytesInHand = 1000 }) { exchange in
+            let isFirst = exchange.request.param("NAME") == "first"
+            if exchange.request.param("NAME") == "early" { exchange.dropBody() }
+            if isFirst {
+                inside.change { $0 += 1 }
+                _ = isOpen.wait { $0 }
+            }
+            exchange.response.write(Array("\(exchange.request.bodyState)".utf8))
+        }
+        let body = [UInt8](repeating: 1, count: 600)
+        let first = try stage.client()
+        first.send(FastCGIClient.request([("NAME", "first")], body: body))
+        try #require(inside.wait { $0 == 1 })
+        #expect(try stage.ask(body: body).text == "noRoom")
+        #expect(try stage.ask(body: Array(body.prefix(400))).text == "complete")
+        isOpen.change { $0 = true }
+        #expect(first.answer().text == "complete")
+        for _ in 0..<5 { #expect(try stage.ask([("NAME", "early")], body: body).text == "complete") }
+    }
+
     @Test func `a body that ends early is truncated and not handed on`() throws {
         let stage = try ListenerStage(handler: Self.echo)
         #expect(try stage.ask(body: [1, 2, 3], announced: 10).head.contains("X-State: truncated"))

@@ -5,15 +5,28 @@ internal import Synchronization
 /// Used by the worker only; it ends with the handler.
 public final class FastCGIExchange {
     /// What came.
-    public let request: FastCGIRequest
+    public private(set) var request: FastCGIRequest
     /// What goes out.
     public let response: ResponseStream
     private let watch: DisconnectWatch
+    private let budget: BodyBudget
 
-    init(request: FastCGIRequest, response: ResponseStream, watch: DisconnectWatch) {
+    init(
+        request: FastCGIRequest,
+        response: ResponseStream,
+        watch: DisconnectWatch,
+        budget: BodyBudget
+    ) {
+        self.budget = budget
         self.request = request
         self.response = response
         self.watch = watch
+    }
+
+    /// Lets the body's memory go; for handlers that have read it and go on for long.
+    public func dropBody() {
+        budget.give(request.body.count)
+        request.body = []
     }
 
     /// Whether the client has left.

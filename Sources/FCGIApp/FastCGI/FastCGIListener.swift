@@ -28,6 +28,7 @@ public final class FastCGIListener: Sendable {
     private let epoll: Int32
     private let wakeup: Int32
     private let workers: Workers
+    private let bodies: BodyBudget
     private let refusals: Workers
     private let state = Mutex(State())
     private let own: uid_t = geteuid()
@@ -40,6 +41,7 @@ public final class FastCGIListener: Sendable {
     ) throws(FastCGIError) {
         self.settings = settings
         self.handler = handler
+        bodies = BodyBudget(limit: settings.maxBodyBytesInHand)
         workers = Workers(limit: settings.maxExchanges, stackBytes: settings.stackBytes)
         refusals = Workers(limit: 16, stackBytes: 256 << 10)
         Self.library
@@ -288,10 +290,18 @@ public final class FastCGIListener: Sendable {
         guard FCGX_Accept_r(request) >= 0 else { return }
         let watch = DisconnectWatch()
         var mayKeep = withBody
-        if let parsed = FastCGIRequest(request, settings: settings, withBody: withBody) {
+        let parsed = FastCGIRequest(request, settings: settings, budget: bodies, withBody: withBody)
+        if let parsed {
             watchEnd(of: fd, watch)
             let response = ResponseStream(request)
-            handler(FastCGIExchange(request: parsed, response: response, watch: watch))
+            let exchange = FastCGIExchange(
+                request: parsed,
+                response: response,
+                watch: watch,
+                budget: bodies
+            )
+            handler(exchange)
+            exchange.dropBody()
             if !response.hasHead, !response.isClosed {
                 response.writeHead(status: 500, headers: [("Content-Length", "0")])
             }

@@ -11,12 +11,14 @@ public struct FastCGIRequest: Sendable {
         case tooLarge
         /// Its announced length never came, or is no number.
         case truncated
+        /// The bodies that are in hand leave no room for it; it was not read.
+        case noRoom
     }
 
     /// CGI parameters; of equal names the first counts.
     public let parameters: [String: String]
     /// The body, empty unless `bodyState` is `complete`.
-    public let body: [UInt8]
+    public internal(set) var body: [UInt8]
     /// How the body came in.
     public let bodyState: Body
 
@@ -28,10 +30,12 @@ public struct FastCGIRequest: Sendable {
 
     /// Reads parameters and body; nil where the parameters are more than allowed.
     ///
-    /// `withBody`: false leaves the body where it is, and says `truncated` if there is one.
+    /// `withBody`: false leaves the body where it is, and says `truncated` if there is one. A body that is
+    /// complete has been taken from `budget`.
     init?(
         _ request: UnsafeMutablePointer<FCGX_Request>,
         settings: FastCGISettings,
+        budget: BodyBudget,
         withBody: Bool
     ) {
         var parameters: [String: String] = [:]
@@ -58,8 +62,13 @@ public struct FastCGIRequest: Sendable {
         if announced == 0 {
             (body, bodyState) = ([], .complete)
         } else if let announced, announced > 0, withBody {
+            if announced <= settings.maxBodyBytes, !budget.take(announced) {
+                (body, bodyState) = ([], .noRoom)
+                return
+            }
             let limit = settings.maxBodyBytes
             (body, bodyState) = Self.readBody(request, announced: announced, limit: limit)
+            if announced <= limit, bodyState != .complete { budget.give(announced) }
         } else {
             (body, bodyState) = ([], .truncated)
         }

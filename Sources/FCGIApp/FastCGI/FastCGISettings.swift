@@ -14,6 +14,8 @@ public struct FastCGISettings: Sendable {
     public var maxExchanges = 2048
     /// Bytes of a body.
     public var maxBodyBytes = 64 << 20
+    /// Bytes of all bodies that handlers hold at once.
+    public var maxBodyBytesInHand = 1 << 30
     /// Bytes of all parameters.
     public var maxParameterBytes = 64 << 10
     /// Seconds that a connection may take to send its first byte.

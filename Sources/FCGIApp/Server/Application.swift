@@ -60,7 +60,8 @@ public final class Application: Sendable {
             engines: engines,
             limiter: limiter,
             metrics: metrics,
-            log: log
+            log: log,
+            isLive: { [keys] id in keys.map { $0.record(id: id) != nil } ?? true }
         )
         keys?.onChange { [generator, keys] ids in
             generator.cancelAll(ofKeys: ids.filter { keys?.record(id: $0) == nil })
@@ -137,6 +138,7 @@ public final class Application: Sendable {
             case .complete: break
             case .tooLarge: throw .requestTooLarge(limit: settings.limits.bodyBytes)
             case .truncated: throw .requestTimeout
+            case .noRoom: throw .serverOverloaded(retryAfter: 1)
             }
             try dispatch(call, endpoint)
         }

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import Crypto
 internal import FastCGI
 internal import Foundation
 internal import JSON
@@ -19,6 +20,8 @@ final class Call {
     let method: String
     /// Without the query.
     let path: String
+    /// Tells a repetition of this request from another one; set by `json`.
+    private(set) var identity: [UInt8] = []
     /// Set by the gate.
     var principal: Principal?
     /// Headers of the key's limits, set by the gate.
@@ -51,7 +54,7 @@ final class Call {
         return nil
     }
 
-    /// The body as JSON.
+    /// The body as JSON; its bytes are let go.
     /// - Throws: 413, 415 or 400.
     func json() throws(APIError) -> JSONValue {
         let type = exchange.request.param("CONTENT_TYPE") ?? ""
@@ -60,7 +63,12 @@ final class Call {
         guard trimmed.isEmpty || trimmed == "application/json" || trimmed.hasSuffix("+json") else {
             throw .unsupportedMediaType
         }
+        defer { exchange.dropBody() }
         let body = exchange.request.body
+        var hash = SHA256()
+        hash.update(data: Array("\(method) \(path)\n".utf8))
+        hash.update(data: body)
+        identity = Array(hash.finalize())
         do throws(JSONError) {
             return try JSONValue.parse(body)
         } catch {

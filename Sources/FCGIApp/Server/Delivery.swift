@@ -29,7 +29,7 @@ struct Delivery {
 
     private var remaining: Double { settings.limits.requestTimeout - call.age }
 
-    /// Watches the connection: a client that leaves wakes the reader.
+    /// Watches the connection: a client that leaves, or has left, wakes the readers that are there.
     private func watch() {
         call.exchange.onDisconnect { [log = stream.log] in log.wake() }
     }
@@ -38,8 +38,8 @@ struct Delivery {
 
     /// Sends events as they come, one write and flush for all that came at once.
     func stream(from index: Int = 0) -> Ending {
-        watch()
         var reader = stream.log.reader(from: index)
+        watch()
         var open = false
         var last = monotonicSeconds()
         var shownLoading = -1
@@ -134,8 +134,8 @@ struct Delivery {
 
     /// Collects everything and sends one answer.
     func whole(choices count: Int) -> Ending {
-        watch()
         var reader = stream.log.reader()
+        watch()
         var texts = [String](repeating: "", count: count)
         var logprobs = [[LogprobEntry]?](repeating: nil, count: count)
         var finishes = [FinishReason](repeating: .stop, count: count)
@@ -144,6 +144,10 @@ struct Delivery {
             switch reader.read(timeout: min(remaining, loadPatience ?? remaining)) {
             case .events(let items, _):
                 for item in items {
+                    if let choice = item.choice, !texts.indices.contains(choice) {
+                        call.send(APIError.internalError)
+                        return .complete
+                    }
                     switch item {
                     case .role: break
                     case .text(let choice, let text, let entries):
@@ -184,8 +188,11 @@ struct Delivery {
                     call.send(APIError.modelLoading(retryAfter: 10))
                     return .deadline
                 }
-            case .gone, .ahead:
-                call.send(APIError.internalError)
+            case .gone(let first):
+                call.send(APIError.eventsExpired(first: first))
+                return .complete
+            case .ahead:
+                call.send(APIError.eventsExpired(first: nil))
                 return .complete
             }
         }
@@ -194,7 +201,7 @@ struct Delivery {
     /// Seconds that an answer that is not streamed still waits for a load; nil when none is going on.
     private var loadPatience: Double? {
         guard case .loading = stream.context.phase else { return nil }
-        return settings.engine.loadWait - (monotonicSeconds() - stream.context.times.submitted)
+        return settings.engine.loadWait - (monotonicSeconds() - stream.context.loadingSince)
     }
 }
 

@@ -16,6 +16,7 @@ final class GenerationContext: Sendable {
     private struct State {
         var canceller: (@Sendable () -> Void)?
         var phase = Phase.queued
+        var loadingSince = 0.0
         var times = Times()
     }
 
@@ -45,6 +46,8 @@ final class GenerationContext: Sendable {
 
     var phase: Phase { state.withLock { $0.phase } }
     var times: Times { state.withLock { $0.times } }
+    /// When the load began that goes on now.
+    var loadingSince: Double { state.withLock { $0.loadingSince } }
 
     /// Sets what ends the generation; nil once it is over.
     func setCanceller(_ action: (@Sendable () -> Void)?) {
@@ -59,12 +62,17 @@ final class GenerationContext: Sendable {
         state.withLock { state in
             let now = monotonicSeconds()
             let before = state.phase
+            // Of several prompts one may run while another waits.
+            if phase == .queued, before == .running { return false }
             state.phase = phase
             switch phase {
             case .queued: return false
             case .loading(let fraction):
                 if state.times.loadBegan == 0 { state.times.loadBegan = now }
-                guard case .loading(let last) = before else { return true }
+                guard case .loading(let last) = before else {
+                    state.loadingSince = now
+                    return true
+                }
                 return Int(fraction * 20) != Int(last * 20)
             case .running:
                 if state.times.started == 0 { state.times.started = now }
@@ -76,9 +84,12 @@ final class GenerationContext: Sendable {
         }
     }
 
-    /// Notes the first token.
+    /// Notes that tokens came.
     func noteToken() {
-        state.withLock { if $0.times.firstToken == 0 { $0.times.firstToken = monotonicSeconds() } }
+        state.withLock { state in
+            state.phase = .running
+            if state.times.firstToken == 0 { state.times.firstToken = monotonicSeconds() }
+        }
     }
 
     /// What `timings` reports, at the end.

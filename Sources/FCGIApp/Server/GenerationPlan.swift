@@ -37,4 +37,12 @@ enum StreamItem: Sendable {
     case usage(Usage, Timings)
     /// The generation ended early; nothing follows.
     case failure(APIError)
+
+    /// The choice it belongs to.
+    var choice: Int? {
+        switch self {
+        case .role(let choice), .text(let choice, _, _), .finish(let choice, _): choice
+        case .usage, .failure: nil
+        }
+    }
 }

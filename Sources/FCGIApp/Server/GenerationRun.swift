@@ -14,6 +14,8 @@ final class GenerationRun: Sendable {
     private struct State {
         var transcripts: [Transcript]
         var ids: [GenerationID?]
+        /// Choices of a part that ended before the part had its id.
+        var cancelled: [[Int]]
         var open: Int
         var isOver = false
         var generated = 0
@@ -44,25 +46,32 @@ final class GenerationRun: Sendable {
         }
         let count = transcripts.count
         state = Mutex(
-            State(transcripts: transcripts, ids: Array(repeating: nil, count: count), open: count)
+            State(
+                transcripts: transcripts,
+                ids: Array(repeating: nil, count: count),
+                cancelled: Array(repeating: [], count: count),
+                open: count
+            )
         )
     }
 
     /// The supervisor's name of a part.
     func setID(_ id: GenerationID, part: Int) {
-        let isOver = state.withLock { state in
+        let (isOver, cancelled) = state.withLock { state in
             state.ids[part] = id
-            return state.isOver
+            return (state.isOver, state.cancelled[part])
         }
         if isOver { generator.engines.cancel(id, choice: nil) }
+        for choice in cancelled { generator.engines.cancel(id, choice: choice) }
     }
 
     /// The request was refused after some of its parts were submitted.
     func abandon() {
-        let ids = state.withLock { state in
-            state.isOver = true
-            return state.ids
+        let (was, ids) = state.withLock { state in
+            defer { state.isOver = true }
+            return (state.isOver, state.ids)
         }
+        guard !was else { return }
         for id in ids { if let id { generator.engines.cancel(id, choice: nil) } }
         stream.context.setCanceller(nil)
         settle(used: 0)
@@ -93,7 +102,9 @@ final class GenerationRun: Sendable {
     private func consume(_ tokens: [TokenEvent], _ part: Int) {
         let (step, id, isOver) = state.withLock { state -> (Transcript.Step, GenerationID?, Bool) in
             guard !state.isOver else { return (Transcript.Step(), nil, true) }
-            return (state.transcripts[part].consume(tokens), state.ids[part], false)
+            let step = state.transcripts[part].consume(tokens)
+            if state.ids[part] == nil { state.cancelled[part] += step.cancelled }
+            return (step, state.ids[part], false)
         }
         guard !isOver else { return }
         if let id { for choice in step.cancelled { generator.engines.cancel(id, choice: choice) } }
@@ -124,17 +135,33 @@ final class GenerationRun: Sendable {
         stream.log.append(items)
     }
 
+    /// Answers with the prompts alone.
+    func echo() {
+        for choice in 0..<plan.prompts.count * plan.n {
+            let text = plan.echoes.isEmpty ? "" : plan.echoes[choice / plan.n]
+            stream.log.append([
+                .role(choice: choice), .text(choice: choice, text, nil),
+                .finish(choice: choice, .length),
+            ])
+        }
+        state.withLock { $0.isOver = true }
+        complete(generated: 0)
+    }
+
     private func finish(_ part: Int) {
         let (events, isLast, used) = state.withLock { state -> ([OutputEvent], Bool, Int) in
             guard !state.isOver else { return ([], false, 0) }
             let events = state.transcripts[part].end()
             state.open -= 1
-            if state.open == 0 { state.isOver = true }
+            if state.open == 0, events.isEmpty { state.isOver = true }
             let used = state.transcripts.reduce(0) { $0 + $1.completionTokens }
             return (events, state.open == 0, used)
         }
         if !events.isEmpty { return fail(.engineFailed) }
-        guard isLast else { return }
+        if isLast { complete(generated: used) }
+    }
+
+    private func complete(generated used: Int) {
         let usage = Usage(promptTokens: plan.promptTokens, completionTokens: used)
         stream.log.append([.usage(usage, stream.context.timings())])
         stream.context.setCanceller(nil)

@@ -1,5 +1,4 @@
 internal import CLinux
-internal import Crypto
 internal import EngineLink
 internal import FastCGI
 internal import Foundation
@@ -23,6 +22,8 @@ final class Generator: Sendable {
     let limiter: RateLimiter
     let metrics: Metrics
     let log: Logger
+    /// Whether a key's requests may go on.
+    private let isLive: @Sendable (String) -> Bool
     private let pool = WorkPool(threads: 2)
 
     init(
@@ -30,8 +31,10 @@ final class Generator: Sendable {
         engines: EngineSupervisor,
         limiter: RateLimiter,
         metrics: Metrics,
-        log: Logger
+        log: Logger,
+        isLive: @escaping @Sendable (String) -> Bool
     ) {
+        self.isLive = isLive
         self.settings = settings
         self.engines = engines
         self.limiter = limiter
@@ -64,7 +67,7 @@ final class Generator: Sendable {
         )
         let opening = registry.open(
             StreamKey(owner: principal.owner, session: sessionID ?? head.id),
-            bodyHash: Array(SHA256.hash(data: call.exchange.request.body)),
+            bodyHash: call.identity,
             isExplicit: sessionID != nil,
             context: context
         )
@@ -75,6 +78,11 @@ final class Generator: Sendable {
             do throws(APIError) {
                 try reserve(plan, call, principal)
                 try submit(plan, stream, principal)
+                // A key that was revoked before the stream was known to `cancelAll` is seen here.
+                guard isLive(principal.keyID) else {
+                    stream.context.cancel()
+                    throw .invalidAPIKey(presented: nil)
+                }
                 return stream
             } catch {
                 registry.remove(stream)
@@ -124,7 +132,6 @@ final class Generator: Sendable {
         }
         call.limitHeaders = Gate.headers(of: budget)
         guard let wait else { return }
-        metrics.count("torchgate_requests_rejected_total{cause=\"key_limit\"}")
         let parallel = principal.limits.parallel.map { budget.running >= $0 } ?? false
         throw .rateLimitExceeded(
             parallel
@@ -138,6 +145,8 @@ final class Generator: Sendable {
         throws(APIError)
     {
         let run = GenerationRun(plan: plan, stream: stream, generator: self, principal: principal)
+        // `echo` with `max_tokens: 0`: the prompts come back, no engine is needed.
+        guard plan.stop.maxTokens > 0 else { return run.echo() }
         stream.context.setCanceller { run.fail(.requestCancelled) }
         for (part, prompt) in plan.prompts.enumerated() {
             let request = GenerationRequest(

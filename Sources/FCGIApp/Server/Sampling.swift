@@ -53,7 +53,7 @@ struct SamplingResolver {
     func stop(promptTokens: Int, param: String) throws(APIError) -> StopConditions {
         let setting = settings.engine.maxContext
         let context = setting > 0 ? min(setting, model.contextLength) : model.contextLength
-        let wanted = options.maxTokens ?? own.maxTokens ?? settings.generation.maxTokens
+        let wanted = options.maxTokens
         let room = context - promptTokens
         guard room >= (wanted ?? 1), promptTokens > 0 || room > 0 else {
             throw .contextLengthExceeded(
@@ -63,7 +63,9 @@ struct SamplingResolver {
                 param: param
             )
         }
-        let most = wanted ?? min(room, Fallback.maxTokens)
+        // Only what the client asks for is strict; a default gives way to the prompt.
+        let usual = own.maxTokens ?? settings.generation.maxTokens ?? Fallback.maxTokens
+        let most = wanted ?? min(room, usual)
         return StopConditions(
             maxTokens: most,
             minTokens: min(options.minTokens ?? 0, most),

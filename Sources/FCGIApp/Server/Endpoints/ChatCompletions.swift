@@ -41,7 +41,7 @@ extension Application {
         _ writer: ItemWriter,
         _ head: ResponseHead
     ) throws(APIError) {
-        log.debug(
+        log.info(
             "generation",
             metadata: [
                 "rid": "\(call.requestID)", "model": "\(plan.model.id)",

@@ -32,16 +32,6 @@ extension Application {
         let n = request.options.n ?? 1
         let head = responseHead(prefix: "cmpl", model, session: request.options.sessionID)
         let items = ItemWriter.completion(head, request.options)
-        if stop.maxTokens == 0 {
-            // `echo` with `max_tokens: 0`: the prompts come back, no engine is needed.
-            return sendEcho(
-                call,
-                items,
-                echoes: echoes,
-                n: n,
-                promptTokens: prompts.reduce(0) { $0 + $1.count }
-            )
-        }
         let plan = GenerationPlan(
             model: model,
             load: models.loadRequest(for: model),
@@ -55,24 +45,5 @@ extension Application {
             keepAlive: request.options.keepAlive?.engineSeconds
         )
         try answer(call, principal, plan, request.options, items, head)
-    }
-
-    private func sendEcho(
-        _ call: Call,
-        _ items: ItemWriter,
-        echoes: [String],
-        n: Int,
-        promptTokens: Int
-    ) {
-        let choices = echoes.flatMap { text in (0..<n).map { _ in text } }.enumerated().map {
-            place,
-            text in
-            AnsweredChoice(index: place, text: text, finish: .length)
-        }
-        let usage = Usage(promptTokens: promptTokens, completionTokens: 0)
-        var output: [UInt8] = []
-        let timings = Timings(queue: 0, load: 0, prefill: 0, decode: 0)
-        items.appendWhole(choices, usage, timings, to: &output)
-        call.send(status: 200, output)
     }
 }
