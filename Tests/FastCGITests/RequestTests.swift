@@ -132,7 +132,9 @@ import Testing
         #expect(try stage.ask(body: Array(body.prefix(400))).text == "complete")
         isOpen.change { $0 = true }
         #expect(first.answer().text == "complete")
-        for _ in 0..<5 { #expect(try stage.ask([("NAME", "early")], body: body).text == "complete") }
+        for _ in 0..<5 {
+            #expect(try stage.ask([("NAME", "early")], body: body).text == "complete")
+        }
     }
 
     @Test func `a body that ends early is truncated and not handed on`() throws {
