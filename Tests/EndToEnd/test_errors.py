@@ -65,13 +65,14 @@ def test_unknown_urls_and_methods(tiny: House) -> None:
 
 
 def test_numbers_that_only_just_are_in_range_are_served(tiny: House) -> None:
-    for fields in ({"top_p": 1e-300}, {"repetition_penalty": 1e-300}, {"min_p": 1e-300}, {"temperature": 1e-300}):
-        answer = tiny.chat("hi", **{"temperature": 1, "max_tokens": 3, **fields})
-        assert answer.status == 200, (fields, answer.body)
+    for name in ("top_p", "repetition_penalty", "min_p", "temperature"):
+        answer = tiny.chat("hi", **{"temperature": 1, "max_tokens": 3, name: 1e-300})
+        assert answer.status == 200, (name, answer.body)
 
 
 def test_a_session_s_id_belongs_to_one_request(tiny: House) -> None:
-    body = {"session_id": "one", "prompt": ["a", "b"], "max_tokens": 4, "messages": [{"role": "user", "content": "a"}]}
+    messages = [{"role": "user", "content": "a"}]
+    body = {"session_id": "one", "prompt": ["a", "b"], "max_tokens": 4, "messages": messages}
     first = tiny.call("/v1/completions", body)
     assert first.status == 200 and len(first.json["choices"]) == 2
     again = tiny.call("/v1/completions", body)
@@ -88,7 +89,8 @@ def test_echo_without_new_tokens_is_streamed_as_asked(tiny: House) -> None:
     assert whole.json["usage"]["completion_tokens"] == 0
     streamed = tiny.call("/v1/completions", {**body, "stream": True})
     assert streamed.headers["content-type"] == "text/event-stream"
-    events = [json.loads(line[6:]) for line in streamed.body.decode().splitlines() if line.startswith("data: {")]
+    lines = streamed.body.decode().splitlines()
+    events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     texts = ["", ""]
     for event in events:
         for choice in event["choices"]:
@@ -97,9 +99,8 @@ def test_echo_without_new_tokens_is_streamed_as_asked(tiny: House) -> None:
 
 
 def test_a_default_length_gives_way_to_the_prompt(new_house: Callable[..., House], tiny_models: Path) -> None:
-    house = new_house(
-        {"DTYPE": "float32", "GENERATION_MAX_TOKENS": "1000000"}, model="llama-tied", models_dir=str(tiny_models)
-    )
+    settings = {"DTYPE": "float32", "GENERATION_MAX_TOKENS": "1000000"}
+    house = new_house(settings, model="llama-tied", models_dir=str(tiny_models))
     answer = house.chat("hi")
     assert answer.status == 200 and answer.json["usage"]["completion_tokens"] > 0
     assert house.chat("hi", max_tokens=1000000).error["code"] == "context_length_exceeded"
