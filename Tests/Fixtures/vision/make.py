@@ -114,7 +114,8 @@ def choices(out: list[str]) -> None:
             metadata.frames_indices = indices
             stamps = Qwen3VLProcessor._calculate_timestamps(None, list(indices), rate, 2)
             stamp_hash = fnv([int(s * 1e6) for s in stamps])
-            answer = f"{fnv(indices)} {len(indices)} {indices[0]} {indices[-1]} {metadata.sampled_fps!r} {stamp_hash}"
+            ends = f"{indices[0]} {indices[-1]}"
+            answer = f"{fnv(indices)} {len(indices)} {ends} {metadata.sampled_fps!r} {stamp_hash}"
         except (ValueError, ZeroDivisionError, AssertionError, RuntimeError):
             answer = "- - - - - -"
         out.append(
