@@ -52,6 +52,24 @@ struct SettingsLoaderTests {
         #expect(throws: SettingsError.self) { try load { $0.file = ("a.yaml", yaml) } }
     }
 
+    @Test(arguments: [
+        "engine.hang_timeout", "engine.cool_down", "limits.queue", "limits.request_timeout",
+        "limits.template_timeout", "streams.heartbeat", "streams.ttl", "streams.ring",
+        "nginx.address_burst", "nginx.key_burst", "server.max_connections",
+    ])
+    func `a value with which nothing would work is refused`(key: String) {
+        #expect(throws: SettingsError.self) { try load { $0.flags = ["\(key)=0"] } }
+        #expect(throws: SettingsError.self) { try load { $0.flags = ["\(key)=-1"] } }
+    }
+
+    @Test(arguments: [
+        "server.drain_timeout", "engine.idle_timeout", "engine.load_wait", "engine.orphan_grace",
+        "streams.header_delay", "streams.cancel_after_disconnect", "limits.stop_strings",
+    ])
+    func `a zero that means none or never is taken`(key: String) throws {
+        _ = try load { $0.flags = ["\(key)=0"] }
+    }
+
     @Test func `unknown variables with our prefix are refused`() {
         #expect(throws: SettingsError.self) {
             try load { $0.environment = ["TORCHGATE_IDLE_TIMEOUTS": "3"] }

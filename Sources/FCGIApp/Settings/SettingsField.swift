@@ -135,15 +135,17 @@ extension SettingsTable {
         _ key: String,
         _ effect: String,
         _ path: Path<Double>,
-        _ short: [String] = []
+        _ short: [String] = [],
+        from least: Double = 0
     ) -> SettingsField {
-        SettingsField(
+        let range = least...anySeconds.upperBound
+        return SettingsField(
             key: key,
             unit: "seconds",
             effect: effect,
             shortVariables: short,
             read: { raw, settings throws(RawError) in
-                settings[keyPath: path] = try raw.double(anySeconds)
+                settings[keyPath: path] = try raw.double(range)
             },
             show: { number($0[keyPath: path]) }
         )

@@ -65,7 +65,7 @@ public enum SettingsTable {
         ),
         seconds(
             "server.drain_timeout",
-            "Time for running requests when the server stops.",
+            "Time for running requests when the server stops; 0 = none.",
             \.server.drainTimeout
         ),
         flag(
@@ -207,23 +207,25 @@ public enum SettingsTable {
         ),
         seconds(
             "engine.load_wait",
-            "Time that a request that is not streamed waits for a load.",
+            "Time that a request that is not streamed waits for a load; 0 = none.",
             \.engine.loadWait
         ),
         seconds(
             "engine.orphan_grace",
-            "Time that an engine keeps its model after it lost the server.",
+            "Time that an engine keeps its model after it lost the server; 0 = none.",
             \.engine.orphanGrace
         ),
         seconds(
             "engine.hang_timeout",
-            "Time without progress after which a busy engine counts as hung.",
-            \.engine.hangTimeout
+            "Time without progress after which a busy engine counts as hung; at least 5.",
+            \.engine.hangTimeout,
+            from: 5
         ),
         seconds(
             "engine.cool_down",
-            "Time after a failed load in which no other is tried.",
-            \.engine.coolDown
+            "Time after a failed load in which no other is tried; at least 1.",
+            \.engine.coolDown,
+            from: 1
         ),
     ]
 
@@ -269,40 +271,43 @@ public enum SettingsTable {
         int(
             "limits.queue",
             "requests",
-            "Requests that wait for the engine; beyond them 503.",
+            "Requests that wait for the engine, a cold one too; beyond them 503.",
             \.limits.queue,
-            0...1_000_000
+            1...1_000_000
         ),
         seconds(
             "limits.request_timeout",
-            "Time of a request from arrival to end; keep it below nginx's 620 s.",
-            \.limits.requestTimeout
+            "Time of a request from arrival to end; at least 1, and below nginx's 620 s.",
+            \.limits.requestTimeout,
+            from: 1
         ),
         int("limits.messages", "messages", "Messages of a chat.", \.limits.messages, 1...1_000_000),
         int(
             "limits.stop_strings",
             "strings",
-            "Stop strings of a request.",
+            "Stop strings of a request; 0 = none are allowed.",
             \.limits.stopStrings,
             0...1024
         ),
         int("limits.stop_bytes", "bytes", "Size of a stop string.", \.limits.stopBytes, 1...65536),
         seconds(
             "limits.template_timeout",
-            "Time that a chat template may run.",
-            \.limits.templateTimeout
+            "Time that a chat template may run; at least 0.05.",
+            \.limits.templateTimeout,
+            from: 0.05
         ),
     ]
 
     private static let outside: [SettingsField] = [
         seconds(
             "streams.heartbeat",
-            "Time between heartbeats while nothing else is sent.",
-            \.streams.heartbeat
+            "Time between heartbeats while nothing else is sent; at least 0.1.",
+            \.streams.heartbeat,
+            from: 0.1
         ),
         seconds(
             "streams.header_delay",
-            "Longest wait of a stream's headers for its first event.",
+            "Longest wait of a stream's headers for its first event; 0 = none.",
             \.streams.headerDelay
         ),
         int(
@@ -312,7 +317,12 @@ public enum SettingsTable {
             \.streams.ring,
             1...10_000_000
         ),
-        seconds("streams.ttl", "Time that a finished session is kept.", \.streams.ttl),
+        seconds(
+            "streams.ttl",
+            "Time that a finished session is kept; at least 1.",
+            \.streams.ttl,
+            from: 1
+        ),
         seconds(
             "streams.cancel_after_disconnect",
             "Time that a session's generation runs on without a reader; 0 = until done.",
@@ -336,7 +346,7 @@ public enum SettingsTable {
             "requests",
             "Requests above the address's rate that pass at once.",
             \.nginx.addressBurst,
-            0...1_000_000
+            1...1_000_000
         ),
         int(
             "nginx.key_rate",
@@ -350,7 +360,7 @@ public enum SettingsTable {
             "requests",
             "Requests above the key's rate that pass at once.",
             \.nginx.keyBurst,
-            0...1_000_000
+            1...1_000_000
         ),
         int(
             "nginx.key_connections",
