@@ -39,10 +39,10 @@ public final class ChatTemplates: Sendable {
     private static let specialNames = [
         "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
     ]
-    private static let fixedNames: Set<String> = [
-        "messages", "tools", "add_generation_prompt", "raise_exception", "strftime_now", "range",
-        "namespace",
-    ]
+    /// What a client's keywords cannot set, whether or not this model has it.
+    private static let fixedNames = Builtins.functions.union(specialNames).union([
+        "messages", "tools", "add_generation_prompt",
+    ])
 
     private let standard: ChatTemplate
     private let forTools: ChatTemplate?

@@ -9,48 +9,53 @@ enum Builtins {
 
     /// Items of a range, as Jinja's sandbox bounds them.
     private static let rangeLimit = 100_000
+    /// Characters of what `raise_exception` says.
+    private static let longestMessage = 1000
 
     static func call(_ name: String, _ values: CallValues, _ interpreter: Interpreter)
         throws(TemplateError) -> Value
     {
         switch name {
-        case "range": return try range(values.positional)
+        case "range": return try range(values.positional, interpreter)
         case "dict":
             var dict = Value.Dict()
             if case .dict(let first)? = values.positional.first { dict = first }
+            try interpreter.growItems(dict.count + values.named.count)
             for (key, value) in values.named { dict.set(.text(key), value) }
             return .dict(dict)
         case "namespace":
             var members: [String: Value] = [:]
             if case .dict(let first)? = values.positional.first {
+                try interpreter.growItems(first.count)
                 for (key, value) in zip(first.keys, first.values) {
-                    members[key.printed.string] = value
+                    members[try interpreter.printed(key).string] = value
                 }
             }
             for (key, value) in values.named { members[key] = value }
-            return .namespace(Value.Namespace(members))
+            return .namespace(try interpreter.kept(Value.Namespace(members)))
         case "cycler":
             guard !values.positional.isEmpty else {
                 throw TemplateError(.runtime, "at least one item has to be provided")
             }
-            return .counter(Value.Counter(items: values.positional))
+            return .counter(try interpreter.kept(Value.Counter(items: values.positional)))
         case "joiner":
+            let separator = try interpreter.printed(values.value(0, "sep")) ?? TaintedText(", ")
             return .counter(
-                Value.Counter(
-                    items: nil,
-                    separator: values.value(0, "sep")?.printed ?? TaintedText(", ")
-                )
+                try interpreter.kept(Value.Counter(items: nil, separator: separator))
             )
         case "raise_exception":
-            throw TemplateError(.raised, values.value(0, "message")?.printed.string ?? "")
+            let message = try interpreter.printed(values.value(0, "message")) ?? TaintedText()
+            throw TemplateError(.raised, message[0..<min(message.count, longestMessage)].string)
         case "strftime_now":
-            let format = values.value(0, "format")?.printed ?? TaintedText()
+            let format = try interpreter.printed(values.value(0, "format")) ?? TaintedText()
             return .string(TaintedText(time(format.string, interpreter.clock), madeFrom: [format]))
         default: throw TemplateError(.runtime, "'\(name)' is not available")
         }
     }
 
-    private static func range(_ arguments: [Value]) throws(TemplateError) -> Value {
+    private static func range(_ arguments: [Value], _ interpreter: Interpreter)
+        throws(TemplateError) -> Value
+    {
         let numbers = arguments.compactMap(\.whole)
         guard numbers.count == arguments.count, (1...3).contains(numbers.count) else {
             throw TemplateError(.runtime, "range needs one to three integers")
@@ -70,7 +75,8 @@ enum Builtins {
             guard !overflow else { break }
             at = next
         }
-        return .list(items)
+        try interpreter.growItems(items.count)
+        return .list(Value.Items(items))
     }
 
     /// `strftime` of the local time.

@@ -1,15 +1,5 @@
 internal import Glibc
 
-/// The monotonic clock.
-enum MonotonicClock {
-    /// Seconds since some point before the process started.
-    static func seconds() -> Double {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
-    }
-}
-
 /// Runs work that recurses as deep as its input says on a thread with room for the bounded depth, so that
 /// the caller's small stack does not matter.
 enum DeepStack {

@@ -6,11 +6,7 @@ enum Filters {
     {
         let missing = width - text.count
         guard missing > 0, fill.count == 1 else { return text }
-        func some(_ count: Int) -> TaintedText {
-            var result = TaintedText()
-            for _ in 0..<count { result.append(fill) }
-            return result
-        }
+        func some(_ count: Int) -> TaintedText { fill.repeated(count) }
         var result: TaintedText
         switch side {
         case "ljust":
@@ -55,8 +51,11 @@ extension Interpreter {
             default:
                 throw TemplateError(.runtime, "object of type '\(value.typeName)' has no len()")
             }
-        case "int": return integer(value, values)
+        case "int":
+            try step(value.length >> 4)
+            return integer(value, values)
         case "float":
+            try step(value.length >> 4)
             if let number = value.number { return .float(number) }
             if case .string(let text) = value, let number = Double(text.stripped().string) {
                 return .float(number)
@@ -73,13 +72,18 @@ extension Interpreter {
             guard let label = values.value(0, "name") else {
                 throw TemplateError(.runtime, "attr needs a name")
             }
-            return try Members.attribute(label.printed.string, of: value)
+            return try Members.attribute(try printed(label).string, of: value)
         case "items":
-            if case .dict(let dict) = value { return .list(dict.items) }
+            if case .dict(let dict) = value {
+                try growItems(dict.count)
+                return .list(Value.Items(dict.items))
+            }
             if value.isUndefined { return .list([]) }
             throw TemplateError(.runtime, "Can only get item pairs from a mapping.")
         case "dictsort": return try dictsort(value, values)
-        case "pprint": return .string(TaintedText(value.repr, madeFrom: [value.printed]))
+        case "pprint":
+            try grow(value.weight)
+            return .string(TaintedText(value.repr, madeFrom: value))
         case "filesizeformat", "random", "urlize":
             throw TemplateError(.runtime, "filter '\(name)' is not available")
         default: throw TemplateError(.syntax, "No filter named '\(name)'.")
@@ -87,7 +91,9 @@ extension Interpreter {
     }
 
     private func tojson(_ value: Value, _ values: CallValues) throws(TemplateError) -> Value {
+        try grow(value.weight)
         var style = JSONDump()
+        style.most = limits.characters
         style.asciiOnly = values.value(0, "ensure_ascii")?.isTrue ?? false
         switch values.value(1, "indent") {
         case .string(let text)?: style.indent = text.string
@@ -99,20 +105,16 @@ extension Interpreter {
         case nil: break
         }
         if style.indent != nil { style.itemSeparator = "," }
-        if let pair = values.value(2, "separators"), case .tuple(let parts) = pair, parts.count == 2
-        {
-            style.itemSeparator = parts[0].printed.string
-            style.keySeparator = parts[1].printed.string
-        } else if let pair = values.value(2, "separators"), case .list(let parts) = pair,
-            parts.count == 2
-        {
-            style.itemSeparator = parts[0].printed.string
-            style.keySeparator = parts[1].printed.string
+        switch values.value(2, "separators") {
+        case .tuple(let parts)? where parts.count == 2, .list(let parts)? where parts.count == 2:
+            style.itemSeparator = try printed(parts[0]).string
+            style.keySeparator = try printed(parts[1]).string
+        default: break
         }
         style.sortKeys = values.value(3, "sort_keys")?.isTrue ?? false
         let text = try value.json(style)
         try grow(text.unicodeScalars.count)
-        return .string(value.isTainted ? TaintedText(untrusted: text) : TaintedText(text))
+        return .string(TaintedText(text, madeFrom: value))
     }
 
     private func integer(_ value: Value, _ values: CallValues) -> Value {
@@ -147,7 +149,7 @@ extension Interpreter {
         for _ in 0..<abs(digits) { factor *= 10 }
         let scaled = digits < 0 ? number / factor : number * factor
         let whole: Double
-        switch values.value(1, "method")?.printed.string ?? "common" {
+        switch try printed(values.value(1, "method"))?.string ?? "common" {
         case "ceil": whole = scaled.rounded(.up)
         case "floor": whole = scaled.rounded(.down)
         case "common":
@@ -168,12 +170,14 @@ extension Interpreter {
             throw TemplateError(.runtime, "dictsort needs a mapping")
         }
         let sensitive = values.value(0, "case_sensitive")?.isTrue ?? false
-        let byValue = values.value(1, "by")?.printed.string == "value"
+        let byValue = try printed(values.value(1, "by"))?.string == "value"
+        try growItems(dict.count)
         let sorted = try self.sorted(dict.items, sensitive: sensitive) { item in
             guard case .tuple(let pair) = item else { return item }
             return pair[byValue ? 1 : 0]
         }
-        return .list(values.value(2, "reverse")?.isTrue ?? false ? sorted.reversed() : sorted)
+        let isReversed = values.value(2, "reverse")?.isTrue ?? false
+        return .list(Value.Items(isReversed ? sorted.reversed() : sorted))
     }
 
     /// A stable merge sort, since comparing may throw.
@@ -184,6 +188,7 @@ extension Interpreter {
         for item in items {
             var sortKey = try key(item)
             if !sensitive, case .string(let text) = sortKey {
+                try step(text.count >> 4)
                 sortKey = .string(text.mapped { $0.properties.lowercaseMapping })
             }
             keyed.append((sortKey, item))
@@ -201,7 +206,7 @@ extension Interpreter {
                     try step()
                     var takesRight = a == middle
                     if !takesRight, b < end {
-                        takesRight = try Operators.isLess(keyed[b].key, keyed[a].key)
+                        takesRight = try Operators.isLess(keyed[b].key, keyed[a].key, self)
                     }
                     merged.append(takesRight ? keyed[b] : keyed[a])
                     if takesRight { b += 1 } else { a += 1 }

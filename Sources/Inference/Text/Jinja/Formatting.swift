@@ -3,20 +3,26 @@ internal import Glibc
 /// Python's `%` formatting and `str.format`, as far as templates use them.
 enum Formatting {
     /// `text % arguments`.
-    static func percent(_ text: TaintedText, _ arguments: Value) throws(TemplateError)
-        -> TaintedText
+    static func percent(_ text: TaintedText, _ arguments: Value, _ interpreter: Interpreter)
+        throws(TemplateError) -> TaintedText
     {
-        var values: [Value]
-        if case .tuple(let items) = arguments { values = items } else { values = [arguments] }
+        var values: ArraySlice<Value>
+        if case .tuple(let items) = arguments {
+            values = items.values[...]
+        } else {
+            values = [arguments]
+        }
         var result = TaintedText()
         var at = 0
         let scalars = text.scalars
         while at < scalars.count {
             guard scalars[at] == "%" else {
-                result.append(text[at..<at + 1])
-                at += 1
+                let end = scalars[at...].firstIndex(of: "%") ?? scalars.count
+                result.append(text, at..<end)
+                at = end
                 continue
             }
+            try interpreter.step()
             at += 1
             var name: String?
             if at < scalars.count, scalars[at] == "(" {
@@ -43,30 +49,34 @@ enum Formatting {
                 }
                 value = item
             } else {
-                guard !values.isEmpty else {
+                guard let first = values.popFirst() else {
                     throw TemplateError(.runtime, "not enough arguments for format string")
                 }
-                value = values.removeFirst()
+                value = first
             }
-            result.append(try one(value, kind, spec))
+            let part = try one(value, kind, spec, interpreter)
+            try interpreter.grow(result.count + part.count, added: part.count)
+            result.append(part)
         }
         return result
     }
 
-    private static func one(_ value: Value, _ kind: Unicode.Scalar, _ spec: String)
-        throws(TemplateError)
-        -> TaintedText
-    {
+    private static func one(
+        _ value: Value,
+        _ kind: Unicode.Scalar,
+        _ spec: String,
+        _ interpreter: Interpreter
+    ) throws(TemplateError) -> TaintedText {
         switch kind {
         case "s", "r":
-            let text =
-                kind == "s" ? value.printed : TaintedText(value.repr, madeFrom: [value.printed])
+            try interpreter.grow(value.weight)
+            let text = kind == "s" ? value.printed : TaintedText(value.repr, madeFrom: value)
             let halves = spec.split(separator: ".", omittingEmptySubsequences: false)
             var cut = text
             if halves.count > 1, let most = Int(halves[1]), most < text.count {
                 cut = text[0..<most]
             }
-            return pad(cut, String(halves.first ?? ""), right: true)
+            return try pad(cut, String(halves.first ?? ""), right: true)
         case "d", "i", "u", "x", "X", "o":
             guard let number = value.number, number.magnitude < 9e18 else {
                 throw TemplateError(
@@ -80,7 +90,7 @@ enum Formatting {
                 radix: kind == "o" ? 8 : "xX".unicodeScalars.contains(kind) ? 16 : 10
             )
             if kind == "X" { digits = digits.uppercased() }
-            return pad(
+            return try pad(
                 TaintedText((whole < 0 ? "-" : spec.contains("+") ? "+" : "") + digits),
                 spec,
                 right: false
@@ -111,8 +121,19 @@ enum Formatting {
         )
     }
 
-    private static func pad(_ text: TaintedText, _ spec: String, right: Bool) -> TaintedText {
-        let width = min(Int(spec.filter(\.isNumber)) ?? 0, 10_000)
+    /// The width in a specification.
+    private static func width(_ spec: String) throws(TemplateError) -> Int {
+        let digits = spec.filter(\.isNumber)
+        guard let width = digits.isEmpty ? 0 : Int(digits), width <= 10_000 else {
+            throw TemplateError(.limit, "format too wide")
+        }
+        return width
+    }
+
+    private static func pad(_ text: TaintedText, _ spec: String, right: Bool)
+        throws(TemplateError) -> TaintedText
+    {
+        let width = try width(spec)
         guard text.count < width else { return text }
         let isLeft = spec.contains("-")
         let fill = TaintedText(
@@ -127,8 +148,8 @@ enum Formatting {
     }
 
     /// `text.format(…)` with `{}`, `{0}`, `{name}` and simple specifications.
-    static func braces(_ text: TaintedText, _ values: CallValues) throws(TemplateError)
-        -> TaintedText
+    static func braces(_ text: TaintedText, _ values: CallValues, _ interpreter: Interpreter)
+        throws(TemplateError) -> TaintedText
     {
         var result = TaintedText()
         var at = 0
@@ -163,28 +184,35 @@ enum Formatting {
                 guard let value else {
                     throw TemplateError(.runtime, "format has no value for '\(name)'")
                 }
-                result.append(try spec(value, parts.count > 1 ? String(parts[1]) : ""))
+                try interpreter.step()
+                let part = try spec(value, parts.count > 1 ? String(parts[1]) : "", interpreter)
+                try interpreter.grow(result.count + part.count, added: part.count)
+                result.append(part)
                 at = end + 1
             } else {
-                result.append(text[at..<at + 1])
-                at += 1
+                let end =
+                    scalars[(at + 1)...].firstIndex { $0 == "{" || $0 == "}" } ?? scalars.count
+                result.append(text, at..<end)
+                at = end
             }
         }
         return result
     }
 
-    private static func spec(_ value: Value, _ spec: String) throws(TemplateError) -> TaintedText {
-        guard !spec.isEmpty else { return value.printed }
+    private static func spec(_ value: Value, _ spec: String, _ interpreter: Interpreter)
+        throws(TemplateError) -> TaintedText
+    {
+        guard !spec.isEmpty else { return try interpreter.printed(value) }
         if let kind = spec.unicodeScalars.last, "feg".unicodeScalars.contains(kind),
             let number = value.number
         {
             return TaintedText(try real(number, String(spec.dropLast()), kind))
         }
         if spec.hasSuffix("d"), let whole = value.whole {
-            return pad(TaintedText(String(whole)), String(spec.dropLast()), right: false)
+            return try pad(TaintedText(String(whole)), String(spec.dropLast()), right: false)
         }
-        let width = min(Int(spec.filter(\.isNumber)) ?? 0, 10_000)
-        let text = value.printed
+        let width = try width(spec)
+        let text = try interpreter.printed(value)
         guard text.count < width else { return text }
         let fill = TaintedText(String(repeating: " ", count: width - text.count))
         let right = spec.contains(">") || (!spec.contains("<") && value.number != nil)

@@ -1,40 +1,3 @@
-internal import Glibc
-
-/// Variables of a block; a name is looked up outwards.
-final class Scope {
-    var variables: [String: Value]
-    let parent: Scope?
-
-    init(_ variables: [String: Value] = [:], parent: Scope? = nil) {
-        self.variables = variables
-        self.parent = parent
-    }
-
-    func find(_ name: String) -> Value? {
-        var scope: Scope? = self
-        while let here = scope {
-            if let value = here.variables[name] { return value }
-            scope = here.parent
-        }
-        return nil
-    }
-}
-
-/// Bounds of one rendering.
-public struct TemplateLimits: Sendable, Equatable {
-    /// Evaluated expressions and statements; default 10 million.
-    public var steps = 10_000_000
-    /// Nested calls, blocks and expressions; default 1500.
-    public var depth = 1500
-    /// Characters of the output and of any string; default 8 Mi.
-    public var characters = 8 << 20
-    /// Seconds; default 1.
-    public var seconds = 1.0
-
-    /// The defaults.
-    public init() {}
-}
-
 /// Runs a template: statements, expressions and calls in one file, since each uses the others.
 ///
 /// Everything it can do is in this folder: no input, no output, no code of anybody's.
@@ -46,45 +9,59 @@ final class Interpreter {
         case normal, leave, next
     }
 
-    let limits: TemplateLimits
     let clock: Double
-    private let deadline: Double
-    private var steps = 0
+    private var budget: Budget
     private var depth = 0
     /// Where text goes; a block that is captured has its own.
     private var output = TaintedText()
 
     init(limits: TemplateLimits, clock: Double) {
-        self.limits = limits
+        budget = Budget(limits)
         self.clock = clock
-        deadline = MonotonicClock.seconds() + limits.seconds
     }
 
     func render(_ body: [Statement], _ variables: [String: Value]) throws(TemplateError)
         -> TaintedText
     {
+        defer { budget.clear() }
         _ = try run(body, Scope(variables))
         return output
     }
 
     // MARK: Limits
 
-    func step(_ amount: Int = 1) throws(TemplateError) {
-        let before = steps
-        steps += amount
-        guard steps <= limits.steps else { throw TemplateError(.limit, "too many steps") }
-        if before >> 10 != steps >> 10, MonotonicClock.seconds() > deadline {
-            throw TemplateError(.limit, "took too long")
-        }
-    }
+    var limits: TemplateLimits { budget.limits }
 
-    /// A string or list of so many parts is about to be made.
-    func grow(_ count: Int) throws(TemplateError) {
+    func step(_ amount: Int = 1) throws(TemplateError) { try budget.step(amount) }
+
+    /// A string of so many characters is about to be made, `added` of them new; all if nil.
+    func grow(_ count: Int, added: Int? = nil) throws(TemplateError) {
         guard count <= limits.characters else { throw TemplateError(.limit, "grew too large") }
-        try step(count >> 6)
+        try step((added ?? count) >> 6)
     }
 
-    private func deeper<T>(_ body: () throws(TemplateError) -> T) throws(TemplateError) -> T {
+    /// A list of so many items is about to be made.
+    func growItems(_ count: Int) throws(TemplateError) {
+        guard count <= limits.items else { throw TemplateError(.limit, "grew too large") }
+        try step(count >> 4)
+    }
+
+    /// A value that is not too deep.
+    private func bounded(_ value: Value) throws(TemplateError) -> Value {
+        guard value.depth <= Shape.deepest else {
+            throw TemplateError(.limit, "a value is nested too deeply")
+        }
+        return value
+    }
+
+    /// The value, held until the rendering ends.
+    func kept<T: Kept>(_ value: T) throws(TemplateError) -> T {
+        try budget.checkKept()
+        budget.keep(value)
+        return value
+    }
+
+    func deeper<T>(_ body: () throws(TemplateError) -> T) throws(TemplateError) -> T {
         depth += 1
         defer { depth -= 1 }
         guard depth <= limits.depth else { throw TemplateError(.limit, "nested too deeply") }
@@ -92,12 +69,12 @@ final class Interpreter {
     }
 
     private func emit(_ text: TaintedText) throws(TemplateError) {
-        try grow(output.count + text.count)
+        try grow(output.count + text.count, added: text.count)
         output.append(text)
     }
 
     /// The text that a body writes.
-    private func capture(_ body: () throws(TemplateError) -> Void) throws(TemplateError)
+    func capture(_ body: () throws(TemplateError) -> Void) throws(TemplateError)
         -> TaintedText
     {
         let outer = output
@@ -109,7 +86,7 @@ final class Interpreter {
 
     // MARK: Statements
 
-    private func run(_ body: [Statement], _ scope: Scope) throws(TemplateError) -> Flow {
+    func run(_ body: [Statement], _ scope: Scope) throws(TemplateError) -> Flow {
         for statement in body {
             let flow = try run(statement, scope)
             if flow != .normal { return flow }
@@ -132,7 +109,7 @@ final class Interpreter {
         case .text(let text): try emit(text)
         case .output(let expression, let line):
             try located(line) { () throws(TemplateError) in
-                try emit(try evaluate(expression, scope).printed)
+                try emit(try printed(try evaluate(expression, scope)))
             }
         case .branch(let branches, let line):
             for (condition, body) in branches {
@@ -161,7 +138,7 @@ final class Interpreter {
                 try assign(target, try apply(filters, to: .string(text), scope), scope)
             }
         case .macro(let definition):
-            scope.variables[definition.name] = .macro(Value.Macro(definition, scope))
+            scope.variables[definition.name] = .macro(try kept(Value.Macro(definition, scope)))
         case .call(let definition, let expression, let line):
             try located(line) { () throws(TemplateError) in
                 guard case .postfix(let base, let chain) = expression,
@@ -173,13 +150,14 @@ final class Interpreter {
                     scope
                 )
                 var values = try evaluate(arguments, scope)
-                values.named.append(("caller", .macro(Value.Macro(definition, scope))))
-                try emit(try call(callee, values).printed)
+                let caller = try kept(Value.Macro(definition, scope))
+                values.named.append(("caller", .macro(caller)))
+                try emit(try printed(try call(callee, values)))
             }
         case .filter(let filters, let body, let line):
             let text = try block(body, scope)
             try located(line) { () throws(TemplateError) in
-                try emit(try apply(filters, to: .string(text), scope).printed)
+                try emit(try printed(try apply(filters, to: .string(text), scope)))
             }
         case .with(let bindings, let body, let line):
             let inner = Scope(parent: scope)
@@ -228,7 +206,10 @@ final class Interpreter {
                 }
                 return .string(text)
             } : nil
-        let state = Value.LoopState(items: items, depth: depth, again: again)
+        try budget.checkKept()
+        var state = Value.LoopState(items: items, depth: depth, again: again)
+        // Few loops leave a trace; the others go at once, with their items.
+        defer { if !isKnownUniquelyReferenced(&state) { budget.keep(state) } }
         for (place, item) in items.enumerated() {
             try step()
             state.place = place
@@ -262,7 +243,9 @@ final class Interpreter {
 
     func evaluate(_ expression: Expression, _ scope: Scope) throws(TemplateError) -> Value {
         try step()
-        return try deeper { () throws(TemplateError) in try value(of: expression, scope) }
+        return try deeper { () throws(TemplateError) in
+            try bounded(try value(of: expression, scope))
+        }
     }
 
     private func value(of expression: Expression, _ scope: Scope) throws(TemplateError) -> Value {
@@ -271,12 +254,13 @@ final class Interpreter {
         case .name(let name):
             if let value = scope.find(name) { return value }
             return Builtins.functions.contains(name) ? .function(name) : .undefined(name)
-        case .list(let items): return .list(try evaluate(items, scope))
-        case .tuple(let items): return .tuple(try evaluate(items, scope))
+        case .list(let items): return .list(Value.Items(try evaluate(items, scope)))
+        case .tuple(let items): return .tuple(Value.Items(try evaluate(items, scope)))
         case .dict(let pairs):
             var dict = Value.Dict()
             for (key, item) in pairs {
                 let name = try evaluate(key, scope)
+                try step(name.weight >> 6)
                 guard dict.set(name, try evaluate(item, scope)) else {
                     throw TemplateError(.runtime, "unhashable type: '\(name.typeName)'")
                 }
@@ -310,7 +294,7 @@ final class Interpreter {
             var left = try evaluate(first, scope)
             for (sign, part) in rest {
                 let right = try evaluate(part, scope)
-                guard try Operators.compare(sign, left, right) else { return .bool(false) }
+                guard try Operators.compare(sign, left, right, self) else { return .bool(false) }
                 left = right
             }
             return .bool(true)
@@ -323,8 +307,9 @@ final class Interpreter {
         case .concat(let parts):
             var text = TaintedText()
             for part in parts {
-                text.append(try evaluate(part, scope).printed)
-                try grow(text.count)
+                let more = try printed(try evaluate(part, scope))
+                try grow(text.count + more.count, added: more.count)
+                text.append(more)
             }
             return .string(text)
         case .conditional(let condition, let then, let otherwise):
@@ -355,8 +340,9 @@ final class Interpreter {
             guard case .dict(let dict) = try evaluate(stars, scope) else {
                 throw TemplateError(.runtime, "argument after ** must be a mapping")
             }
+            try growItems(dict.count)
             for (key, item) in zip(dict.keys, dict.values) {
-                values.named.append((key.printed.string, item))
+                values.named.append((try printed(key).string, item))
             }
         }
         return values
@@ -371,7 +357,9 @@ final class Interpreter {
             switch link {
             case .attribute(let name): value = try Members.attribute(name, of: value)
             case .index(let expression):
-                value = try Members.item(try evaluate(expression, scope), of: value)
+                let index = try evaluate(expression, scope)
+                try step(index.weight >> 6)
+                value = try Members.item(index, of: value)
             case .slice(let low, let high, let stride):
                 var bounds: [Int?] = []
                 for part in [low, high, stride] {
@@ -388,6 +376,7 @@ final class Interpreter {
                         throw TemplateError(.runtime, "slice indices must be integers or None")
                     }
                 }
+                try step(value.length >> 4)
                 value = try Members.slice(value, bounds[0], bounds[1], bounds[2])
             case .call(let arguments): value = try call(value, try evaluate(arguments, scope))
             case .filter(let name, let arguments):
@@ -396,94 +385,8 @@ final class Interpreter {
                 let holds = try test(name, value, try evaluate(arguments, scope))
                 value = .bool(holds != negated)
             }
+            value = try bounded(value)
         }
         return value
-    }
-
-    // MARK: Calls
-
-    /// What a `for` goes over.
-    func iterate(_ value: Value) throws(TemplateError) -> [Value] {
-        switch value {
-        case .undefined: return []
-        case .list(let items), .tuple(let items):
-            try step(items.count >> 4)
-            return items
-        case .dict(let dict): return dict.keys
-        case .string(let text):
-            try grow(text.count)
-            return (0..<text.count).map { .string(text[$0..<$0 + 1]) }
-        default: throw TemplateError(.runtime, "'\(value.typeName)' object is not iterable")
-        }
-    }
-
-    func call(_ callee: Value, _ values: CallValues) throws(TemplateError) -> Value {
-        try step()
-        return try deeper { () throws(TemplateError) in
-            switch callee {
-            case .macro(let macro): return try call(macro, values)
-            case .function(let name): return try Builtins.call(name, values, self)
-            case .method(let owner, let name):
-                return try Methods.call(name, on: owner, values, self)
-            case .loop(let state):
-                guard let again = state.again else {
-                    throw TemplateError(.runtime, "the loop is not recursive")
-                }
-                do { return try again(values.positional.first ?? .undefined("items")) } catch let
-                    error as TemplateError
-                {
-                    throw error
-                } catch { throw TemplateError(.runtime, "the loop failed") }
-            case .counter(let counter):
-                guard counter.items == nil else { break }
-                defer { counter.place += 1 }
-                return counter.place == 0 ? .text("") : .string(counter.separator)
-            case .undefined(let name): throw TemplateError(.runtime, "'\(name)' is undefined")
-            default: break
-            }
-            throw TemplateError(.runtime, "'\(callee.typeName)' object is not callable")
-        }
-    }
-
-    private func call(_ macro: Value.Macro, _ values: CallValues) throws(TemplateError) -> Value {
-        let definition = macro.definition
-        let scope = Scope(parent: macro.scope)
-        var rest = values.positional[...]
-        var named = values.named
-        for (name, standard) in definition.parameters {
-            if let value = rest.popFirst() {
-                scope.variables[name] = value
-            } else if let place = named.firstIndex(where: { $0.0 == name }) {
-                scope.variables[name] = named.remove(at: place).1
-            } else if let standard {
-                scope.variables[name] = try evaluate(standard, scope)
-            } else {
-                scope.variables[name] = .undefined(name)
-            }
-        }
-        if let place = named.firstIndex(where: { $0.0 == "caller" }) {
-            scope.variables["caller"] = named.remove(at: place).1
-        } else {
-            scope.variables["caller"] = .undefined("caller")
-        }
-        scope.variables["varargs"] = .tuple(Array(rest))
-        var keywords = Value.Dict()
-        for (name, value) in named { keywords.set(.text(name), value) }
-        scope.variables["kwargs"] = .dict(keywords)
-        return .string(
-            try capture { () throws(TemplateError) in _ = try run(definition.body, scope) }
-        )
-    }
-}
-
-/// The values that a call is made with.
-struct CallValues {
-    var positional: [Value] = []
-    var named: [(String, Value)] = []
-
-    /// The value of a parameter by place or name.
-    func value(_ place: Int, _ name: String) -> Value? {
-        if positional.indices.contains(place) { return positional[place] }
-        return named.first { $0.0 == name }?.1
     }
 }

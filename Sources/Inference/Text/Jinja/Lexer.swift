@@ -231,7 +231,7 @@ struct Lexer {
         let scalar = source[at]
         let start = at
         if scalar == "'" || scalar == "\"" { return try quoted(scalar) }
-        if ("0"..."9").contains(scalar) { return number() }
+        if ("0"..."9").contains(scalar) { return try number() }
         if scalar == "_" || scalar.properties.isXIDStart {
             while at < source.count, source[at] == "_" || source[at].properties.isXIDContinue {
                 at += 1
@@ -258,8 +258,18 @@ struct Lexer {
         add(.symbol, String(Character(scalar)))
     }
 
-    private mutating func number() {
+    private mutating func number() throws(TemplateError) {
         let start = at
+        let radices: [Unicode.Scalar: Int] = ["x": 16, "X": 16, "o": 8, "O": 8, "b": 2, "B": 2]
+        if source[at] == "0", at + 1 < source.count, let radix = radices[source[at + 1]] {
+            at += 2
+            while at < source.count, source[at].properties.isASCIIHexDigit || source[at] == "_" {
+                at += 1
+            }
+            let digits = string(start + 2, at).replacing("_", with: "")
+            guard let value = Int(digits, radix: radix) else { throw fail("not a number") }
+            return add(.integer, "\(value)")
+        }
         var isFloat = false
         func isDigit(_ place: Int) -> Bool {
             place < source.count && ("0"..."9").contains(source[place])

@@ -6,27 +6,35 @@ extension Interpreter {
     {
         switch name {
         case "join":
-            let separator = values.value(0, "d")?.printed ?? TaintedText()
+            let separator = try printed(values.value(0, "d")) ?? TaintedText()
             let attribute = values.value(1, "attribute")
             var result = TaintedText()
             for (place, item) in try iterate(value).enumerated() {
+                let text = try printed(try part(attribute, of: item))
+                let added = text.count + separator.count
+                try grow(result.count + added, added: added)
+                try step()
                 if place > 0 { result.append(separator) }
-                result.append(try part(attribute, of: item).printed)
-                try grow(result.count)
+                result.append(text)
             }
             return .string(result)
-        case "list": return .list(try iterate(value))
+        case "list": return .list(Value.Items(try iterate(value)))
         case "first":
+            if case .string(let text) = value, !text.isEmpty { return .string(text[0..<1]) }
             return try iterate(value).first ?? .undefined("No first item, sequence was empty.")
         case "last":
+            if case .string(let text) = value, !text.isEmpty {
+                return .string(text[text.count - 1..<text.count])
+            }
             return try iterate(value).last ?? .undefined("No last item, sequence was empty.")
         case "reverse":
             if case .string(let text) = value {
                 var result = TaintedText()
-                for place in (0..<text.count).reversed() { result.append(text[place..<place + 1]) }
+                try step(text.count >> 4)
+                for place in (0..<text.count).reversed() { result.append(text, place..<place + 1) }
                 return .string(result)
             }
-            return .list(try iterate(value).reversed())
+            return .list(Value.Items(try iterate(value).reversed()))
         case "sort":
             let items = try sorted(
                 try iterate(value),
@@ -34,9 +42,11 @@ extension Interpreter {
             ) {
                 (item) throws(TemplateError) in try part(values.value(2, "attribute"), of: item)
             }
-            return .list(values.value(0, "reverse")?.isTrue ?? false ? items.reversed() : items)
+            let isReversed = values.value(0, "reverse")?.isTrue ?? false
+            return .list(Value.Items(isReversed ? items.reversed() : items))
         case "unique":
-            var seen: [Value] = []
+            var seen: Set<Value.Dict.Key> = []
+            var others: [Value] = []
             var kept: [Value] = []
             for item in try iterate(value) {
                 var key = try part(values.value(1, "attribute"), of: item)
@@ -45,13 +55,15 @@ extension Interpreter {
                 {
                     key = .string(text.mapped { $0.properties.lowercaseMapping })
                 }
-                try step(seen.count)
-                if !seen.contains(where: { Value.equal($0, key) }) {
-                    seen.append(key)
+                try step(1 + key.weight >> 4)
+                if let name = key.key {
+                    if seen.insert(name).inserted { kept.append(item) }
+                } else if !(try contains(others, key)) {
+                    others.append(key)
                     kept.append(item)
                 }
             }
-            return .list(kept)
+            return .list(Value.Items(kept))
         case "min", "max":
             let attribute = values.value(1, "attribute")
             let items = try sorted(
@@ -73,10 +85,10 @@ extension Interpreter {
                 )
             }
             return total
-        case "map": return .list(try mapped(value, values))
+        case "map": return .list(Value.Items(try mapped(value, values)))
         case "select", "reject", "selectattr", "rejectattr":
-            return .list(try chosen(name, value, values))
-        case "batch", "slice": return .list(try grouped(name, value, values))
+            return .list(Value.Items(try chosen(name, value, values)))
+        case "batch", "slice": return .list(Value.Items(try grouped(name, value, values)))
         case "groupby":
             guard let attribute = values.value(0, "attribute") else {
                 throw TemplateError(.runtime, "groupby needs an attribute")
@@ -87,15 +99,21 @@ extension Interpreter {
             var groups: [(Value, [Value])] = []
             for item in items {
                 let key = try part(attribute, of: item)
-                if let last = groups.last, Value.equal(last.0, key) {
+                if let last = groups.last, try equal(last.0, key) {
                     groups[groups.count - 1].1.append(item)
                 } else {
                     groups.append((key, [item]))
                 }
             }
-            return .list(groups.map { .tuple([$0.0, .list($0.1)]) })
+            return .list(Value.Items(groups.map { .tuple([$0.0, .list(Value.Items($0.1))]) }))
         default: return nil
         }
+    }
+
+    private func contains(_ items: [Value], _ wanted: Value) throws(TemplateError) -> Bool {
+        for item in items where try equal(item, wanted) { return true }
+        try step(items.count >> 4)
+        return false
     }
 
     /// `a.b.0` of an item; the item itself without an attribute.
@@ -105,7 +123,9 @@ extension Interpreter {
         case .int(let place)?: return try Members.item(.int(place), of: item)
         case let path?:
             var value = item
-            for word in path.printed.string.split(separator: ".") {
+            let words = try printed(path)
+            try step(words.count >> 4)
+            for word in words.string.split(separator: ".") {
                 let key = Int(word).map(Value.int) ?? Value.text(String(word))
                 value = try Members.item(key, of: value)
             }
@@ -123,7 +143,7 @@ extension Interpreter {
             }
             return results
         }
-        guard let name = values.positional.first?.printed.string else {
+        guard let name = try printed(values.positional.first)?.string else {
             throw TemplateError(.runtime, "map requires a filter argument")
         }
         let rest = CallValues(positional: Array(values.positional.dropFirst()), named: values.named)
@@ -141,7 +161,7 @@ extension Interpreter {
         let wanted = name.hasPrefix("select")
         var arguments = values.positional[...]
         let attribute = byAttribute ? arguments.popFirst() : nil
-        let testName = arguments.popFirst()?.printed.string
+        let testName = try printed(arguments.popFirst())?.string
         let rest = CallValues(positional: Array(arguments), named: values.named)
         var kept: [Value] = []
         for item in value.isTrue ? try iterate(value) : [] {
@@ -167,21 +187,21 @@ extension Interpreter {
             for start in stride(from: 0, to: items.count, by: count) {
                 var group = Array(items[start..<min(start + count, items.count)])
                 if let fill, group.count < count {
-                    try grow(count)
+                    try growItems(count)
                     group += repeatElement(fill, count: count - group.count)
                 }
-                groups.append(.list(group))
+                groups.append(.list(Value.Items(group)))
             }
             return groups
         }
-        try grow(count)
+        try growItems(count)
         let (size, extra) = items.count.quotientAndRemainder(dividingBy: count)
         var start = 0
         for place in 0..<count {
             let end = start + size + (place < extra ? 1 : 0)
             var group = Array(items[start..<end])
             if let fill, extra > 0, place >= extra { group.append(fill) }
-            groups.append(.list(group))
+            groups.append(.list(Value.Items(group)))
             start = end
         }
         return groups

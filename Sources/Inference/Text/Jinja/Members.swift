@@ -25,7 +25,7 @@ enum Members {
         default: break
         }
         if case .string(let name) = index, let found = own(name.string, of: value) { return found }
-        return .undefined("\(value.typeName) object has no element \(index.repr)")
+        return .undefined("\(value.typeName) object has no element \(index.brief)")
     }
 
     private static func place(_ index: Value, _ count: Int) -> Int? {
@@ -52,7 +52,10 @@ enum Members {
         case .macro(let macro):
             switch name {
             case "name": return .text(macro.definition.name)
-            case "arguments": return .tuple(macro.definition.parameters.map { .text($0.name) })
+            case "arguments":
+                return .tuple(
+                    Value.Items(macro.definition.parameters.map { .text($0.name) })
+                )
             default: return nil
             }
         default: return nil
@@ -106,15 +109,15 @@ enum Members {
         }
         switch value {
         case .undefined(let what): throw TemplateError(.runtime, "'\(what)' is undefined")
-        case .list(let items): return .list(places(items.count).map { items[$0] })
-        case .tuple(let items): return .tuple(places(items.count).map { items[$0] })
+        case .list(let items): return .list(Value.Items(places(items.count).map { items[$0] }))
+        case .tuple(let items): return .tuple(Value.Items(places(items.count).map { items[$0] }))
         case .string(let text):
             let picks = places(text.count)
             if stride == 1 {
                 return .string(picks.first.map { text[$0..<$0 + picks.count] } ?? TaintedText())
             }
             var result = TaintedText()
-            for place in picks { result.append(text[place..<place + 1]) }
+            for place in picks { result.append(text, place..<place + 1) }
             return .string(result)
         default: return .undefined("\(value.typeName) object is not sliceable")
         }

@@ -42,11 +42,11 @@ enum Methods {
                 }
                 return values.positional[state.place % values.positional.count]
             }
-            let same =
-                state.lastChanged.map { Value.equal(.tuple($0), .tuple(values.positional)) }
-                ?? false
-            state.lastChanged = values.positional
-            return .bool(!same)
+            let given = Value.Items(values.positional)
+            let last = state.lastChanged
+            state.lastChanged = given
+            guard let last else { return .bool(true) }
+            return .bool(!(try interpreter.equal(.tuple(last), .tuple(given))))
         case .counter(let counter):
             guard let items = counter.items else { break }
             if name == "reset" {
@@ -64,22 +64,30 @@ enum Methods {
             )
         }
         switch (owner, name) {
-        case (.dict(let dict), "items"): return .list(dict.items)
-        case (.dict(let dict), "keys"): return .list(dict.keys)
-        case (.dict(let dict), "values"): return .list(dict.values)
+        case (.dict(let dict), "items"):
+            try interpreter.growItems(dict.count)
+            return .list(Value.Items(dict.items))
+        case (.dict(let dict), "keys"):
+            try interpreter.step(dict.count >> 4)
+            return .list(Value.Items(dict.keys))
+        case (.dict(let dict), "values"):
+            try interpreter.step(dict.count >> 4)
+            return .list(Value.Items(dict.values))
         case (.dict(let dict), "get"):
             guard let key = values.value(0, "key") else {
                 throw TemplateError(.runtime, "get needs a key")
             }
+            try interpreter.step(key.weight >> 6)
             return dict[key] ?? values.value(1, "default") ?? .none
         case (_, "copy"): return owner
         case (.list(let items), _), (.tuple(let items), _):
             guard let wanted = values.positional.first else { break }
-            if name == "count" { return .int(items.count { Value.equal($0, wanted) }) }
-            if let place = items.firstIndex(where: { Value.equal($0, wanted) }) {
+            try interpreter.step(Operators.searchCost(items, wanted))
+            if name == "count" { return .int(items.values.count { Value.equal($0, wanted) }) }
+            if let place = items.values.firstIndex(where: { Value.equal($0, wanted) }) {
                 return .int(place)
             }
-            throw TemplateError(.runtime, "\(wanted.repr) is not in list")
+            throw TemplateError(.runtime, "\(wanted.brief) is not in list")
         default: break
         }
         throw TemplateError(.runtime, "'\(owner.typeName)' object has no attribute '\(name)'")
@@ -111,37 +119,33 @@ enum Methods {
             guard let most = number(place, "maxsplit"), most >= 0 else { return .max }
             return most
         }
+        func list(_ parts: [TaintedText]) throws(TemplateError) -> Value {
+            try interpreter.growItems(parts.count)
+            return .list(Value.Items(parts.map(Value.string)))
+        }
         switch name {
         case "strip": return .string(text.stripped(try argument(0, "chars")))
         case "lstrip": return .string(text.stripped(try argument(0, "chars"), right: false))
         case "rstrip": return .string(text.stripped(try argument(0, "chars"), left: false))
         case "split":
             guard let separator = try argument(0, "sep") else {
-                return .list(text.words(limit: limit(1)).map(Value.string))
+                return try list(text.words(limit: limit(1)))
             }
             guard !separator.isEmpty else { throw TemplateError(.runtime, "empty separator") }
-            return .list(text.split(separator, limit: limit(1)).map(Value.string))
+            return try list(text.split(separator, limit: limit(1)))
         case "rsplit":
             guard let separator = try argument(0, "sep") else {
-                return .list(text.words().map(Value.string))
+                return try list(text.words(lastFirst: limit(1)))
             }
             guard !separator.isEmpty else { throw TemplateError(.runtime, "empty separator") }
-            var parts = text.split(separator)
-            let most = limit(1)
-            while most != .max, parts.count > most + 1 {
-                var joined = parts[0]
-                joined.append(separator)
-                joined.append(parts[1])
-                parts.replaceSubrange(0...1, with: [joined])
-            }
-            return .list(parts.map(Value.string))
+            return try list(text.split(separator, limit: limit(1), fromEnd: true))
         case "splitlines":
             let keep = values.value(0, "keepends")?.isTrue ?? false
-            return .list(lines(text, keepEnds: keep).map(Value.string))
+            return try list(lines(text, keepEnds: keep))
         case "startswith", "endswith":
             let choices: [Value]
             if case .tuple(let items)? = values.positional.first {
-                choices = items
+                choices = items.values
             } else {
                 choices = Array(values.positional.prefix(1))
             }
@@ -152,6 +156,7 @@ enum Methods {
                         "\(name) first arg must be str or a tuple of str, not \(choice.typeName)"
                     )
                 }
+                try interpreter.step(1 + part.count >> 6)
                 if name == "startswith" ? text.hasPrefix(part) : text.hasSuffix(part) {
                     return .bool(true)
                 }
@@ -189,21 +194,24 @@ enum Methods {
                         "sequence item \(place): expected str instance, \(item.typeName) found"
                     )
                 }
+                let added = part.count + text.count
+                try interpreter.grow(result.count + added, added: added)
+                try interpreter.step()
                 if place > 0 { result.append(text) }
                 result.append(part)
-                try interpreter.grow(result.count)
             }
             return .string(result)
         case "find", "index", "rfind":
-            let places = text.places(of: try need(0, "sub"))
-            if let place = name == "rfind" ? places.last : places.first { return .int(place) }
-            if try need(0, "sub").isEmpty { return .int(name == "rfind" ? text.count : 0) }
+            let part = try need(0, "sub")
+            let places = text.places(of: part, limit: 1, fromEnd: name == "rfind")
+            if let place = places.first { return .int(place) }
+            if part.isEmpty { return .int(name == "rfind" ? text.count : 0) }
             guard name != "index" else { throw TemplateError(.runtime, "substring not found") }
             return .int(-1)
         case "count":
             let part = try need(0, "sub")
             return .int(part.isEmpty ? text.count + 1 : text.places(of: part).count)
-        case "format": return .string(try Formatting.braces(text, values))
+        case "format": return .string(try Formatting.braces(text, values, interpreter))
         case "removeprefix":
             let part = try need(0, "prefix")
             return .string(text.hasPrefix(part) ? text[part.count..<text.count] : text)
@@ -215,8 +223,8 @@ enum Methods {
         case "partition", "rpartition":
             let separator = try need(0, "sep")
             guard !separator.isEmpty else { throw TemplateError(.runtime, "empty separator") }
-            let places = text.places(of: separator)
-            guard let place = name == "partition" ? places.first : places.last else {
+            let places = text.places(of: separator, limit: 1, fromEnd: name == "rpartition")
+            guard let place = places.first else {
                 let empty = Value.string(TaintedText())
                 return .tuple(
                     name == "partition"
@@ -284,11 +292,9 @@ enum Methods {
         var at = 0
         while at < text.count {
             let scalar = text.scalars[at]
-            guard
-                "\n\r\u{b}\u{c}\u{1c}\u{1d}\u{1e}\u{85}\u{2028}\u{2029}".unicodeScalars.contains(
-                    scalar
-                )
-            else {
+            switch scalar.value {
+            case 0x0A...0x0D, 0x1C...0x1E, 0x85, 0x2028, 0x2029: break
+            default:
                 at += 1
                 continue
             }

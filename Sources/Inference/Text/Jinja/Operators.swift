@@ -29,18 +29,23 @@ enum Operators {
             text.append(y)
             return .string(text)
         case ("+", .list(let x), .list(let y)):
-            try interpreter.grow(x.count + y.count)
-            return .list(x + y)
+            try interpreter.growItems(x.count + y.count)
+            var all = x
+            all.append(y)
+            return .list(all)
         case ("+", .tuple(let x), .tuple(let y)):
-            try interpreter.grow(x.count + y.count)
-            return .tuple(x + y)
+            try interpreter.growItems(x.count + y.count)
+            var all = x
+            all.append(y)
+            return .tuple(all)
         case ("*", .string, _), ("*", .list, _), ("*", .tuple, _):
             guard let times = b.whole else { break }
             return try repeated(a, times, interpreter)
         case ("*", _, .string), ("*", _, .list), ("*", _, .tuple):
             guard let times = a.whole else { break }
             return try repeated(b, times, interpreter)
-        case ("%", .string(let text), _): return .string(try Formatting.percent(text, b))
+        case ("%", .string(let text), _):
+            return .string(try Formatting.percent(text, b, interpreter))
         default: break
         }
         if let x = a.whole, let y = b.whole { return try whole(sign, x, y) }
@@ -57,23 +62,20 @@ enum Operators {
         throws(TemplateError) -> Value
     {
         let times = max(0, times)
-        func size(_ count: Int) throws(TemplateError) {
-            let (total, overflow) = count.multipliedReportingOverflow(by: times)
-            guard !overflow else { throw TemplateError(.limit, "grew too large") }
-            try interpreter.grow(total)
+        let (total, overflow) = value.length.multipliedReportingOverflow(by: times)
+        guard !overflow else { throw TemplateError(.limit, "grew too large") }
+        func items(_ items: Value.Items) throws(TemplateError) -> Value.Items {
+            try interpreter.growItems(total)
+            var result: Value.Items = []
+            for _ in 0..<(items.isEmpty ? 0 : times) { result.append(items) }
+            return result
         }
         switch value {
         case .string(let text):
-            try size(text.count)
-            var result = TaintedText()
-            for _ in 0..<(text.isEmpty ? 0 : times) { result.append(text) }
-            return .string(result)
-        case .list(let items):
-            try size(items.count)
-            return .list(Array(repeatElement(items, count: items.isEmpty ? 0 : times).joined()))
-        case .tuple(let items):
-            try size(items.count)
-            return .tuple(Array(repeatElement(items, count: items.isEmpty ? 0 : times).joined()))
+            try interpreter.grow(total)
+            return .string(text.repeated(times))
+        case .list(let list): return .list(try items(list))
+        case .tuple(let tuple): return .tuple(try items(tuple))
         default: return value
         }
     }
@@ -132,20 +134,30 @@ enum Operators {
         }
     }
 
-    static func compare(_ sign: String, _ a: Value, _ b: Value) throws(TemplateError) -> Bool {
+    static func compare(_ sign: String, _ a: Value, _ b: Value, _ interpreter: Interpreter)
+        throws(TemplateError) -> Bool
+    {
         switch sign {
-        case "==": return Value.equal(a, b)
-        case "!=": return !Value.equal(a, b)
-        case "in": return try contains(b, a)
-        case "not in": return !(try contains(b, a))
-        case "<": return try isLess(a, b)
-        case ">": return try isLess(b, a)
-        case "<=": return try !isLess(b, a)
-        default: return try !isLess(a, b)
+        case "==": return try interpreter.equal(a, b)
+        case "!=": return !(try interpreter.equal(a, b))
+        case "in": return try contains(b, a, interpreter)
+        case "not in": return !(try contains(b, a, interpreter))
+        case "<": return try isLess(a, b, interpreter)
+        case ">": return try isLess(b, a, interpreter)
+        case "<=": return try !isLess(b, a, interpreter)
+        default: return try !isLess(a, b, interpreter)
         }
     }
 
-    static func contains(_ container: Value, _ item: Value) throws(TemplateError) -> Bool {
+    /// What it may cost to look for an item in a list.
+    static func searchCost(_ items: Value.Items, _ item: Value) -> Int {
+        let (each, overflow) = items.count.multipliedReportingOverflow(by: item.weight)
+        return items.count >> 4 + min(overflow ? .max : each, items.shape.weight) >> 6
+    }
+
+    static func contains(_ container: Value, _ item: Value, _ interpreter: Interpreter)
+        throws(TemplateError) -> Bool
+    {
         switch container {
         case .undefined: return false
         case .string(let text):
@@ -155,9 +167,13 @@ enum Operators {
                     "'in <string>' requires string as left operand, not \(item.typeName)"
                 )
             }
+            try interpreter.step((text.count + part.count) >> 6)
             return text.contains(part)
-        case .list(let items), .tuple(let items): return items.contains { Value.equal($0, item) }
+        case .list(let items), .tuple(let items):
+            try interpreter.step(searchCost(items, item))
+            return items.values.contains { Value.equal($0, item) }
         case .dict(let dict):
+            try interpreter.step(item.weight >> 6)
             guard item.key != nil else {
                 throw TemplateError(.runtime, "unhashable type: '\(item.typeName)'")
             }
@@ -171,13 +187,16 @@ enum Operators {
     }
 
     /// Python's `<`.
-    static func isLess(_ a: Value, _ b: Value) throws(TemplateError) -> Bool {
+    static func isLess(_ a: Value, _ b: Value, _ interpreter: Interpreter)
+        throws(TemplateError) -> Bool
+    {
+        try interpreter.step(min(a.weight, b.weight) >> 6)
         switch (a, b) {
         case (.string(let x), .string(let y)):
             return x.scalars.lexicographicallyPrecedes(y.scalars)
         case (.list(let x), .list(let y)), (.tuple(let x), .tuple(let y)):
-            for (left, right) in zip(x, y) where !Value.equal(left, right) {
-                return try isLess(left, right)
+            for (left, right) in zip(x.values, y.values) where !Value.equal(left, right) {
+                return try isLess(left, right, interpreter)
             }
             return x.count < y.count
         default:
@@ -196,5 +215,13 @@ enum Operators {
             }
             return x < y
         }
+    }
+}
+
+extension Interpreter {
+    /// Whether two values are equal; costs what the comparison may.
+    func equal(_ a: Value, _ b: Value) throws(TemplateError) -> Bool {
+        try step(min(a.weight, b.weight) >> 6)
+        return Value.equal(a, b)
     }
 }

@@ -7,7 +7,7 @@ extension Value {
         switch self {
         case .undefined: return TaintedText()
         case .string(let text): return text
-        default: return TaintedText(plain, madeFrom: isTainted ? [TaintedText(untrusted: "x")] : [])
+        default: return TaintedText(plain, madeFrom: self)
         }
     }
 
@@ -23,14 +23,12 @@ extension Value {
         }
     }
 
-    /// Whether any text in it is the client's.
-    var isTainted: Bool {
+    /// A few characters for a message.
+    var brief: String {
         switch self {
-        case .string(let text): text.isTainted
-        case .list(let items), .tuple(let items): items.contains(where: \.isTainted)
-        case .dict(let dict):
-            dict.keys.contains(where: \.isTainted) || dict.values.contains(where: \.isTainted)
-        default: false
+        case .string(let text) where text.count > 60: "\(Self.quoted(text[0..<60].string))…"
+        case .list, .tuple, .dict: "a \(typeName)"
+        default: repr
         }
     }
 
@@ -39,10 +37,11 @@ extension Value {
         switch self {
         case .undefined: return "Undefined"
         case .string(let text): return Self.quoted(text.string)
-        case .list(let items): return "[" + items.map(\.repr).joined(separator: ", ") + "]"
+        case .list(let items): return "[" + items.values.map(\.repr).joined(separator: ", ") + "]"
         case .tuple(let items):
             return items.count == 1
-                ? "(\(items[0].repr),)" : "(" + items.map(\.repr).joined(separator: ", ") + ")"
+                ? "(\(items[0].repr),)"
+                : "(" + items.values.map(\.repr).joined(separator: ", ") + ")"
         case .dict(let dict):
             return "{"
                 + zip(dict.keys, dict.values).map { "\($0.repr): \($1.repr)" }.joined(
@@ -128,7 +127,7 @@ extension Value {
         case .list(let items), .tuple(let items):
             var parts: [String] = []
             for item in items { parts.append(try item.json(style, depth: depth + 1)) }
-            return style.wrap("[", parts, "]", depth)
+            return try style.wrap("[", parts, "]", depth)
         case .dict(let dict):
             var pairs = Array(zip(dict.keys, dict.values))
             if style.sortKeys {
@@ -144,7 +143,7 @@ extension Value {
                 }
                 parts.append(name + style.keySeparator + (try value.json(style, depth: depth + 1)))
             }
-            return style.wrap("{", parts, "}", depth)
+            return try style.wrap("{", parts, "}", depth)
         default:
             throw TemplateError(.runtime, "Object of type \(typeName) is not JSON serializable")
         }
@@ -157,6 +156,21 @@ extension Value {
     }
 }
 
+extension Interpreter {
+    /// `str(value)`, where it is not too long.
+    func printed(_ value: Value) throws(TemplateError) -> TaintedText {
+        if case .string(let text) = value { return text }
+        try grow(value.weight)
+        return value.printed
+    }
+
+    /// The same of an argument, where it was given.
+    func printed(_ value: Value?) throws(TemplateError) -> TaintedText? {
+        guard let value else { return nil }
+        return try printed(value)
+    }
+}
+
 /// The arguments of `json.dumps`.
 struct JSONDump {
     var indent: String?
@@ -165,7 +179,19 @@ struct JSONDump {
     var asciiOnly = false
     var sortKeys = false
 
-    func wrap(_ open: String, _ parts: [String], _ close: String, _ depth: Int) -> String {
+    /// Characters that may come out.
+    var most = Int.max
+
+    /// Throws where the separators make far more of it than the values are.
+    func wrap(_ open: String, _ parts: [String], _ close: String, _ depth: Int)
+        throws(TemplateError) -> String
+    {
+        let each = itemSeparator.utf8.count + (indent?.utf8.count ?? 0) * (depth + 1)
+        let (between, overflow) = each.multipliedReportingOverflow(by: parts.count)
+        let text = parts.reduce(0) { $0 + $1.utf8.count }
+        guard !overflow, between <= most, text <= 4 * most else {
+            throw TemplateError(.limit, "grew too large")
+        }
         guard let indent, !parts.isEmpty else {
             return open + parts.joined(separator: itemSeparator) + close
         }

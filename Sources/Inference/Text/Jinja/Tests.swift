@@ -61,18 +61,24 @@ extension Interpreter {
             let rest = divisor == -1 ? 0 : whole % divisor
             return name == "odd" ? rest != 0 : rest == 0
         case "lower", "upper":
-            return try Methods.call("is\(name)", on: .string(value.printed), CallValues(), self)
-                .isTrue
-        case "eq", "equalto", "==": return Value.equal(value, try other())
-        case "ne", "!=": return !Value.equal(value, try other())
-        case "lt", "lessthan", "<": return try Operators.compare("<", value, try other())
-        case "le", "<=": return try Operators.compare("<=", value, try other())
-        case "gt", "greaterthan", ">": return try Operators.compare(">", value, try other())
-        case "ge", ">=": return try Operators.compare(">=", value, try other())
-        case "in": return try Operators.contains(try other(), value)
+            return try Methods.call(
+                "is\(name)",
+                on: .string(try printed(value)),
+                CallValues(),
+                self
+            )
+            .isTrue
+        case "eq", "equalto", "==": return try equal(value, try other())
+        case "ne", "!=": return !(try equal(value, try other()))
+        case "lt", "lessthan", "<": return try Operators.compare("<", value, try other(), self)
+        case "le", "<=": return try Operators.compare("<=", value, try other(), self)
+        case "gt", "greaterthan", ">": return try Operators.compare(">", value, try other(), self)
+        case "ge", ">=": return try Operators.compare(">=", value, try other(), self)
+        case "in": return try Operators.contains(try other(), value, self)
         case "sameas":
             let (a, b) = (value, try other())
-            return a.typeName == b.typeName && Value.equal(a, b)
+            guard a.typeName == b.typeName else { return false }
+            return try equal(a, b)
         case "escaped": return false
         case "filter", "test": return true
         default: throw TemplateError(.syntax, "No test named '\(name)'.")

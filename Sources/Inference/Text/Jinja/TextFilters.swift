@@ -1,15 +1,36 @@
 // Filters of text.
 extension Interpreter {
+    private static let textFilters: Set<String> = [
+        "trim", "upper", "lower", "capitalize", "title", "string", "safe", "replace", "indent",
+        "escape", "e", "forceescape", "urlencode", "striptags", "wordcount", "truncate", "center",
+        "format",
+    ]
+
+    /// The filter begins a word elsewhere than the method: behind white space, a dash or a bracket.
+    private static func titled(_ text: TaintedText) -> TaintedText {
+        var isFirst = true
+        return text.mapped { scalar in
+            defer {
+                isFirst =
+                    TaintedText.isPythonSpace(scalar) || "-({[<".unicodeScalars.contains(scalar)
+            }
+            return isFirst ? scalar.properties.uppercaseMapping : scalar.properties.lowercaseMapping
+        }
+    }
+
     /// Applies a filter of text; nil where there is none of this name.
     func textFilter(_ name: String, _ value: Value, _ values: CallValues) throws(TemplateError)
         -> Value?
     {
+        guard Self.textFilters.contains(name) else { return nil }
+        if name == "safe", !value.isUndefined { return value }
+        let text = try printed(value)
+        try step(text.count >> 4)
         func method(_ name: String, _ arguments: CallValues = CallValues()) throws(TemplateError)
             -> Value
         {
-            try Methods.call(name, on: .string(value.printed), arguments, self)
+            try Methods.call(name, on: .string(text), arguments, self)
         }
-        let text = value.printed
         switch name {
         case "trim":
             if let set = values.value(0, "chars"), case .string(let characters) = set {
@@ -17,11 +38,12 @@ extension Interpreter {
             }
             return .string(text.stripped())
         case "upper", "lower", "capitalize": return try method(name)
-        case "title": return .string(Methods.titled(text, byWord: true))
-        case "string", "safe": return name == "safe" && !value.isUndefined ? value : .string(text)
+        case "title": return .string(Self.titled(text))
+        case "string", "safe": return .string(text)
         case "replace":
-            let (old, new) = (values.value(0, "old")?.printed, values.value(1, "new")?.printed)
-            guard let old, let new else {
+            guard let old = try printed(values.value(0, "old")),
+                let new = try printed(values.value(1, "new"))
+            else {
                 throw TemplateError(.runtime, "replace needs two arguments")
             }
             var arguments = CallValues(positional: [.string(old), .string(new)])
@@ -57,15 +79,14 @@ extension Interpreter {
         case "striptags":
             var kept = TaintedText()
             var inside = false
-            for place in 0..<text.count {
-                let scalar = text.scalars[place]
+            for (place, scalar) in text.scalars.enumerated() {
                 if scalar == "<" { inside = true }
-                if !inside { kept.append(text[place..<place + 1]) }
+                if !inside { kept.append(text, place..<place + 1) }
                 if scalar == ">" { inside = false }
             }
             return .string(join(kept.words(), TaintedText(" ")))
         case "wordcount": return .int(text.words().count)
-        case "truncate": return .string(truncated(text, values))
+        case "truncate": return .string(try truncated(text, values))
         case "center":
             let width = min(values.value(0, "width")?.whole ?? 80, limits.characters)
             try grow(width)
@@ -73,13 +94,13 @@ extension Interpreter {
         case "format":
             let arguments: Value
             if values.named.isEmpty {
-                arguments = .tuple(values.positional)
+                arguments = .tuple(Value.Items(values.positional))
             } else {
                 var dict = Value.Dict()
                 for (key, item) in values.named { dict.set(.text(key), item) }
                 arguments = .dict(dict)
             }
-            return .string(try Formatting.percent(text, arguments))
+            return .string(try Formatting.percent(text, arguments, self))
         default: return nil
         }
     }
@@ -119,10 +140,12 @@ extension Interpreter {
         return result
     }
 
-    private func truncated(_ text: TaintedText, _ values: CallValues) -> TaintedText {
+    private func truncated(_ text: TaintedText, _ values: CallValues) throws(TemplateError)
+        -> TaintedText
+    {
         let length = max(0, values.value(0, "length")?.whole ?? 255)
         let kill = values.value(1, "killwords")?.isTrue ?? false
-        let end = values.value(2, "end")?.printed ?? TaintedText("...")
+        let end = try printed(values.value(2, "end")) ?? TaintedText("...")
         let leeway = max(0, values.value(3, "leeway")?.whole ?? 5)
         guard text.count > length, text.count - length > leeway else { return text }
         var kept = text[0..<max(0, min(text.count, length - end.count))]

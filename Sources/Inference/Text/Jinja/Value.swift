@@ -9,8 +9,8 @@ indirect enum Value {
     case int(Int)
     case float(Double)
     case string(TaintedText)
-    case list([Value])
-    case tuple([Value])
+    case list(Items)
+    case tuple(Items)
     case dict(Dict)
     case namespace(Namespace)
     case macro(Macro)
@@ -19,92 +19,6 @@ indirect enum Value {
     case function(String)
     case method(Value, String)
     case counter(Counter)
-
-    /// A dictionary: keys in their order.
-    struct Dict {
-        private(set) var keys: [Value] = []
-        private(set) var values: [Value] = []
-        private var index: [Key: Int] = [:]
-
-        /// What makes two keys the same; 1, 1.0 and True are.
-        enum Key: Hashable {
-            case text(TaintedText)
-            case number(Double)
-            case nothing
-            case tuple([Key])
-        }
-
-        var count: Int { keys.count }
-
-        subscript(key: Value) -> Value? {
-            guard let name = key.key, let place = index[name] else { return nil }
-            return values[place]
-        }
-
-        subscript(name: String) -> Value? { self[.string(TaintedText(name))] }
-
-        /// False where the key cannot be one (a list).
-        @discardableResult
-        mutating func set(_ key: Value, _ value: Value) -> Bool {
-            guard let name = key.key else { return false }
-            if let place = index[name] {
-                values[place] = value
-            } else {
-                index[name] = keys.count
-                keys.append(key)
-                values.append(value)
-            }
-            return true
-        }
-
-        var items: [Value] { zip(keys, values).map { .tuple([$0, $1]) } }
-    }
-
-    /// `namespace(…)`: the one thing that a template can change.
-    final class Namespace {
-        var members: [String: Value]
-        init(_ members: [String: Value]) { self.members = members }
-    }
-
-    /// `cycler` and `joiner`.
-    final class Counter {
-        /// What a cycler goes through; nil for a joiner.
-        let items: [Value]?
-        /// What a joiner says from its second call on.
-        let separator: TaintedText
-        var place = 0
-
-        init(items: [Value]?, separator: TaintedText = TaintedText()) {
-            self.items = items
-            self.separator = separator
-        }
-    }
-
-    /// A macro with the scope that it was made in.
-    final class Macro {
-        let definition: MacroDefinition
-        let scope: Scope
-        init(_ definition: MacroDefinition, _ scope: Scope) {
-            self.definition = definition
-            self.scope = scope
-        }
-    }
-
-    /// What `loop` tells.
-    final class LoopState {
-        let items: [Value]
-        var place = 0
-        let depth: Int
-        var lastChanged: [Value]?
-        /// For `recursive` loops: the statement, to be run again on other items.
-        let again: ((Value) throws -> Value)?
-
-        init(items: [Value], depth: Int, again: ((Value) throws -> Value)?) {
-            self.items = items
-            self.depth = depth
-            self.again = again
-        }
-    }
 
     static func text(_ string: String) -> Value { .string(TaintedText(string)) }
 }
@@ -125,7 +39,7 @@ extension Value {
                 self = .float(number.double)
             }
         case .string(let string): self = .string(text(string))
-        case .array(let elements): self = .list(elements.map { Value($0, trusted: trusted) })
+        case .array(let elements): self = .list(Items(elements.map { Value($0, trusted: trusted) }))
         case .object(let object):
             var dict = Dict()
             for (name, value) in object.members {
@@ -185,6 +99,16 @@ extension Value {
         }
     }
 
+    /// Characters of a string, items of a list.
+    var length: Int {
+        switch self {
+        case .string(let text): text.count
+        case .list(let items), .tuple(let items): items.count
+        case .dict(let dict): dict.count
+        default: 0
+        }
+    }
+
     /// Python's name of the type.
     var typeName: String {
         switch self {
@@ -210,7 +134,7 @@ extension Value {
         case (.undefined, .undefined), (.none, .none): return true
         case (.string(let x), .string(let y)): return x == y
         case (.list(let x), .list(let y)), (.tuple(let x), .tuple(let y)):
-            return x.count == y.count && zip(x, y).allSatisfy(equal)
+            return x.count == y.count && zip(x.values, y.values).allSatisfy(equal)
         case (.dict(let x), .dict(let y)):
             return x.count == y.count
                 && zip(x.keys, x.values).allSatisfy { key, value in
