@@ -21,6 +21,8 @@ public final class FastCGIListener: Sendable {
         var handing = 0
         var stopping = false
         var listeners: [Int32] = []
+        /// Users that were refused.
+        var refused: Set<uid_t> = []
     }
 
     private let settings: FastCGISettings
@@ -199,13 +201,24 @@ public final class FastCGIListener: Sendable {
         for _ in 0..<256 {
             // In one step with `stop`, which must neither close the socket under us nor miss a connection
             // between here and `fresh`.
+            var stranger: uid_t?
             let failure = state.withLock { state -> Int32 in
                 guard state.listeners.contains(listener) else { return EAGAIN }
                 let fd = tg_accept(listener, 0)
                 guard fd >= 0 else { return errno }
-                if !isAllowed(fd) || !register(fd, in: &state) { close(fd) }
+                let user = user(of: fd)
+                guard let user, isAllowed(user) else {
+                    close(fd)
+                    // Once for each: whoever knocks for ever must not fill the log.
+                    if let user, state.refused.count < 64, state.refused.insert(user).inserted {
+                        stranger = user
+                    }
+                    return 0
+                }
+                if !register(fd, in: &state) { close(fd) }
                 return 0
             }
+            if let stranger { settings.refused(stranger) }
             switch failure {
             case 0, ECONNABORTED, EINTR: continue
             // No descriptor left: a short pause, or the loop would spin.
@@ -216,10 +229,13 @@ public final class FastCGIListener: Sendable {
         }
     }
 
-    private func isAllowed(_ fd: Int32) -> Bool {
+    private func user(of fd: Int32) -> uid_t? {
         var (pid, uid, gid): (pid_t, uid_t, gid_t) = (0, 0, 0)
-        guard tg_peer_credentials(fd, &pid, &uid, &gid) == 0 else { return false }
-        return uid == 0 || uid == own || settings.allowedUsers.contains(uid)
+        return tg_peer_credentials(fd, &pid, &uid, &gid) == 0 ? uid : nil
+    }
+
+    private func isAllowed(_ user: uid_t) -> Bool {
+        user == 0 || user == own || settings.allowedUsers.contains(user)
     }
 
     /// Waits for the first byte of a new or kept connection; false where that cannot be, as when `run`

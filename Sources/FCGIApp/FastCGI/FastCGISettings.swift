@@ -26,6 +26,10 @@ public struct FastCGISettings: Sendable {
     public var stackBytes = 1 << 20
     /// User ids whose processes may connect, besides root and our own.
     public var allowedUsers: Set<UInt32> = []
+    /// Hears of the first connection that each other user's process made in vain.
+    ///
+    /// Called on the thread of `run`; must not block.
+    public var refused: @Sendable (_ user: UInt32) -> Void = { _ in }
     /// The answer where there is no worker left.
     ///
     /// Called on one of a few workers of its own; the request comes without its body.

@@ -43,7 +43,7 @@ struct ServeCommand: ParsableCommand {
             log: log
         )
         let listener = try FastCGIListener(
-            settings: try fastCGISettings(settings, application),
+            settings: try fastCGISettings(settings, application, log),
             handler: application.handle
         )
         let house = ServingHouse(
@@ -91,9 +91,11 @@ struct ServeCommand: ParsableCommand {
         )
     }
 
-    private func fastCGISettings(_ settings: Settings, _ application: Application) throws
-        -> FastCGISettings
-    {
+    private func fastCGISettings(
+        _ settings: Settings,
+        _ application: Application,
+        _ log: Logger
+    ) throws -> FastCGISettings {
         let source: FastCGISettings.Source
         if inherited {
             guard let socket = InheritedSockets.find(named: "fcgi") else {
@@ -107,8 +109,15 @@ struct ServeCommand: ParsableCommand {
         var fastCGI = FastCGISettings(sources: [source])
         fastCGI.maxExchanges = settings.server.maxConnections
         fastCGI.maxBodyBytes = settings.limits.bodyBytes
-        for name in settings.server.socketUsers {
+        for name in settings.server.socketUsers + [settings.nginx.user] {
             if let user = getpwnam(name) { fastCGI.allowedUsers.insert(user.pointee.pw_uid) }
+        }
+        fastCGI.refused = { user in
+            let name = getpwuid(user).map { String(cString: $0.pointee.pw_name) } ?? "unknown"
+            log.warning(
+                "refused a connection of another user; see nginx.user and server.socket_users",
+                metadata: ["uid": "\(user)", "user": "\(name)"]
+            )
         }
         fastCGI.overloaded = application.overloaded
         return fastCGI

@@ -53,7 +53,7 @@ public enum SettingsTable {
         list(
             "server.socket_users",
             "user names",
-            "Users whose processes may connect to the socket.",
+            "Users, besides nginx.user, whose processes may connect to the socket.",
             \.server.socketUsers
         ),
         int(
