@@ -15,6 +15,14 @@ int tg_fail(tg_media_error *error, int code, const char *format, ...) {
     return code;
 }
 
+// AVIF and HEIC share MP4's box structure.
+static int is_heif(const uint8_t *b) {
+    static const char *const brands[] = {"avif", "avis", "heic", "heix", "hevc", "mif1", "msf1"};
+    for (size_t k = 0; k < sizeof brands / sizeof *brands; k++)
+        if (memcmp(b + 8, brands[k], 4) == 0) return 1;
+    return 0;
+}
+
 tg_media_format tg_media_sniff(const uint8_t *b, size_t count) {
     if (count >= 3 && b[0] == 0xFF && b[1] == 0xD8 && b[2] == 0xFF) return TG_MEDIA_JPEG;
     if (count >= 8 && memcmp(b, "\x89PNG\r\n\x1A\n", 8) == 0) return TG_MEDIA_PNG;
@@ -24,7 +32,7 @@ tg_media_format tg_media_sniff(const uint8_t *b, size_t count) {
         uint32_t header = tg_le32(b + 14);
         if (header == 12 || (header >= 40 && header <= 124)) return TG_MEDIA_BMP;
     }
-    if (count >= 12 && memcmp(b + 4, "ftyp", 4) == 0) return TG_MEDIA_MP4;
+    if (count >= 12 && memcmp(b + 4, "ftyp", 4) == 0 && !is_heif(b)) return TG_MEDIA_MP4;
     if (count >= 4 && memcmp(b, "\x1A\x45\xDF\xA3", 4) == 0) return TG_MEDIA_MATROSKA;
     return TG_MEDIA_UNKNOWN;
 }
@@ -60,6 +68,8 @@ static const char *stranger(const uint8_t *bytes, size_t count) {
     if (strncmp(head, "#extm3u", 7) == 0) return "playlists are not supported; send the video itself";
     if (count >= 4 && (memcmp(bytes, "II*\0", 4) == 0 || memcmp(bytes, "MM\0*", 4) == 0))
         return "TIFF is not supported; send a PNG or JPEG";
+    if (count >= 12 && memcmp(bytes + 4, "ftyp", 4) == 0)
+        return "AVIF and HEIC are not supported; send a JPEG or PNG";
     return "this is no JPEG, PNG, WebP, GIF, BMP, MP4, WebM or Matroska file";
 }
 
@@ -106,7 +116,8 @@ int tg_image_size(const uint8_t *bytes, size_t count, const tg_media_limits *lim
         case TG_MEDIA_BMP: code = tg_bmp_size(bytes, count, width, height, error); break;
         case TG_MEDIA_MP4:
         case TG_MEDIA_MATROSKA:
-            return tg_fail(error, TG_MEDIA_UNSUPPORTED, "this is a video; send it as a video, not as an image");
+            return tg_fail(error, TG_MEDIA_UNSUPPORTED,
+                           "this is a video; send it as a video, not as an image");
         default: return tg_fail(error, TG_MEDIA_UNSUPPORTED, "%s", stranger(bytes, count));
     }
     return code ? code : tg_check_size(*width, *height, limits, "image", error);

@@ -141,6 +141,9 @@ int tg_media_probe(const char *what) {
         pthread_create(&thread, NULL, nothing, NULL);
     } else if (strcmp(what, "exec") == 0) {
         mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    } else if (strcmp(what, "time") == 0) {
+        for (volatile int spinning = 1; spinning;) {
+        }
     } else {
         return -1;
     }

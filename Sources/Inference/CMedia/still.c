@@ -11,7 +11,8 @@
 static int filled_buffer(AVCodecContext *context, AVFrame *frame, int flags) {
     const int status = avcodec_default_get_buffer2(context, frame, flags);
     if (status >= 0 && frame->data[0] && frame->linesize[0] > 0)
-        memset(frame->data[0], (int)(intptr_t)context->opaque, (size_t)frame->linesize[0] * (size_t)frame->height);
+        memset(frame->data[0], (int)(intptr_t)context->opaque,
+               (size_t)frame->linesize[0] * (size_t)frame->height);
     return status;
 }
 

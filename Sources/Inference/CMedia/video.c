@@ -4,17 +4,11 @@
 //    names can be opened.
 // 2. Frames are counted by reading all packets first; a header's word is not taken for it. Presentation times
 //    are kept, so that a frame far ahead is reached through the keyframe before it.
-// 3. Colours become RGB as PyAV's to_ndarray(format="rgb24") makes them: swscale, bilinear, the frame's own
-//    matrix and range.
 
-#include "internal.h"
+#include "colours.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
-#include <libavutil/imgutils.h>
-#include <libavutil/opt.h>
-#include <libavutil/pixdesc.h>
-#include <libswscale/swscale.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,10 +36,7 @@ struct tg_video {
     AVCodecContext *codec;
     AVCodecParameters *parameters;
     AVRational time_base;
-    struct SwsContext *scaler;
-    struct SwsContext *rower;  // makes `rows`, where chroma rows are missing
-    AVFrame *rows;
-    int scaler_format, scaler_space, scaler_range, scaler_location;
+    tg_colours colours;
     int stream;
     int32_t width, height;
     int64_t frames;
@@ -212,14 +203,14 @@ int tg_video_open(const uint8_t *bytes, size_t count, const tg_media_limits *lim
             return tg_image_size(bytes, count, limits, &width, &height, error);
         }
         default:
-            return tg_fail(error, TG_MEDIA_UNSUPPORTED, "this is an image; send it as an image, not as a video");
+            return tg_fail(error, TG_MEDIA_UNSUPPORTED,
+                           "this is an image; send it as an image, not as a video");
     }
     tg_video *v = calloc(1, sizeof *v);
     if (!v) return tg_fail(error, TG_MEDIA_MEMORY, "not enough memory to open the video");
     v->source = (memory){bytes, (int64_t)count, 0};
     v->limits = *limits;
     v->stream = -1;
-    v->scaler_format = -1;
     v->demuxer = av_find_input_format(name);
     int code = v->demuxer ? open_format(v, error)
                           : tg_fail(error, TG_MEDIA_UNSUPPORTED, "this build of FFmpeg cannot read %s", name);
@@ -286,9 +277,7 @@ void tg_video_close(tg_video *v) {
     close_format(v);
     avcodec_free_context(&v->codec);
     avcodec_parameters_free(&v->parameters);
-    sws_freeContext(v->scaler);
-    sws_freeContext(v->rower);
-    av_frame_free(&v->rows);
+    tg_colours_free(&v->colours);
     free(v->times);
     free(v);
 }
@@ -314,144 +303,8 @@ static int open_codec(tg_video *v, tg_media_error *error) {
     }
     const int status = avcodec_open2(v->codec, codec, &options);
     av_dict_free(&options);
-    return status < 0 ? tg_fail(error, TG_MEDIA_INVALID, "the video cannot be decoded: its stream header is damaged")
-                      : TG_MEDIA_OK;
-}
-
-// Where swscale is to believe chroma samples lie, in 256ths of a luma step; a frame that does not say is taken as
-// centred, as newer swscale versions do on their own.
-static void chroma_position(const AVFrame *frame, int *across, int *down) {
-    switch (frame->chroma_location) {
-        case AVCHROMA_LOC_LEFT: *across = 0, *down = 128; return;
-        case AVCHROMA_LOC_TOPLEFT: *across = 0, *down = 0; return;
-        case AVCHROMA_LOC_TOP: *across = 128, *down = 0; return;
-        case AVCHROMA_LOC_BOTTOMLEFT: *across = 0, *down = 256; return;
-        case AVCHROMA_LOC_BOTTOM: *across = 128, *down = 256; return;
-        default: *across = 128, *down = 128; return;
-    }
-}
-
-static struct SwsContext *make_scaler(const AVFrame *frame, enum AVPixelFormat from, enum AVPixelFormat to) {
-    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(from);
-    struct SwsContext *scaler = sws_alloc_context();
-    if (!scaler || !d) {
-        sws_freeContext(scaler);
-        return NULL;
-    }
-    av_opt_set_int(scaler, "srcw", frame->width, 0);
-    av_opt_set_int(scaler, "srch", frame->height, 0);
-    av_opt_set_int(scaler, "src_format", from, 0);
-    av_opt_set_int(scaler, "dstw", frame->width, 0);
-    av_opt_set_int(scaler, "dsth", frame->height, 0);
-    av_opt_set_int(scaler, "dst_format", to, 0);
-    av_opt_set_int(scaler, "sws_flags", SWS_BILINEAR, 0);
-    const AVPixFmtDescriptor *target = av_pix_fmt_desc_get(to);
-    const int is_rgb = (target->flags & AV_PIX_FMT_FLAG_RGB) != 0;
-    int across, down;
-    chroma_position(frame, &across, &down);
-    if (d->log2_chroma_w && is_rgb)
-        av_opt_set_int(scaler, "src_h_chr_pos", across * ((1 << d->log2_chroma_w) - 1), 0);
-    if (d->log2_chroma_h) av_opt_set_int(scaler, "src_v_chr_pos", down * ((1 << d->log2_chroma_h) - 1), 0);
-    if (!(d->flags & AV_PIX_FMT_FLAG_RGB)) {
-        const int *matrix = sws_getCoefficients(frame->colorspace);
-        const AVPixFmtDescriptor *own = av_pix_fmt_desc_get(frame->format);
-        const int full = frame->color_range == AVCOL_RANGE_JPEG || strncmp(own->name, "yuvj", 4) == 0;
-        sws_setColorspaceDetails(scaler, matrix, full, matrix, is_rgb ? 1 : full, 0, 1 << 16, 1 << 16);
-    }
-    if (sws_init_context(scaler, NULL, NULL) < 0) {
-        sws_freeContext(scaler);
-        return NULL;
-    }
-    return scaler;
-}
-
-// swscale 6 takes the nearer chroma row, or the mean of two, where it has no converter of its own for 4:2:0;
-// swscale 9, which PyAV brings, weighs them. So chroma rows are made first, with 16 bits.
-static int needs_chroma_rows(const AVFrame *frame) {
-    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(frame->format);
-    if (!d || (d->flags & AV_PIX_FMT_FLAG_RGB) || d->nb_components < 3 || d->log2_chroma_h != 1 ||
-        d->log2_chroma_w != 1)
-        return 0;
-    return d->comp[0].depth > 8 || (frame->height & 1);
-}
-
-// Makes the scalers anew where a frame differs from the one before.
-static int prepare_scalers(tg_video *v, const AVFrame *frame, tg_media_error *error) {
-    if (v->scaler && v->scaler_format == frame->format && v->scaler_space == (int)frame->colorspace &&
-        v->scaler_range == (int)frame->color_range && v->scaler_location == (int)frame->chroma_location)
-        return TG_MEDIA_OK;
-    sws_freeContext(v->scaler);
-    sws_freeContext(v->rower);
-    v->scaler = v->rower = NULL;
-    av_frame_free(&v->rows);
-    enum AVPixelFormat from = frame->format;
-    if (needs_chroma_rows(frame)) {
-        from = AV_PIX_FMT_YUV422P16LE;
-        v->rower = make_scaler(frame, frame->format, from);
-        v->rows = av_frame_alloc();
-        if (v->rows) {
-            v->rows->format = from;
-            v->rows->width = frame->width;
-            v->rows->height = frame->height;
-        }
-        if (!v->rower || !v->rows || av_frame_get_buffer(v->rows, 0) < 0)
-            return tg_fail(error, TG_MEDIA_MEMORY, "not enough memory for a frame");
-    }
-    v->scaler = make_scaler(frame, from, AV_PIX_FMT_RGB24);
-    if (!v->scaler) {
-        const char *name = av_get_pix_fmt_name(frame->format);
-        return tg_fail(error, TG_MEDIA_UNSUPPORTED, "the video's pixel format %s is not supported",
-                       name ? name : "?");
-    }
-    v->scaler_format = frame->format;
-    v->scaler_space = frame->colorspace;
-    v->scaler_range = frame->color_range;
-    v->scaler_location = frame->chroma_location;
-    return TG_MEDIA_OK;
-}
-
-// PyAV's conversion; planar RGB of 8 bits is copied, which swscale would do as exactly.
-static int to_rgb(tg_video *v, const AVFrame *frame, tg_picture *picture, tg_media_error *error) {
-    if (frame->width != v->width || frame->height != v->height) {
-        return tg_fail(error, TG_MEDIA_UNSUPPORTED, "the video changes its size from %dx%d to %dx%d", v->width,
-                       v->height, frame->width, frame->height);
-    }
-    if (frame->format == AV_PIX_FMT_GBRP) {
-        for (int64_t y = 0; y < frame->height; y++) {
-            const uint8_t *g = frame->data[0] + y * frame->linesize[0];
-            const uint8_t *b = frame->data[1] + y * frame->linesize[1];
-            const uint8_t *r = frame->data[2] + y * frame->linesize[2];
-            uint8_t *out = picture->rgb + 3 * y * frame->width;
-            for (int x = 0; x < frame->width; x++) {
-                out[3 * x] = r[x];
-                out[3 * x + 1] = g[x];
-                out[3 * x + 2] = b[x];
-            }
-        }
-        return TG_MEDIA_OK;
-    }
-    int code = prepare_scalers(v, frame, error);
-    if (code) return code;
-    const AVFrame *source = frame;
-    if (v->rows) {
-        if (sws_scale(v->rower, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height,
-                      v->rows->data, v->rows->linesize) != frame->height)
-            return tg_fail(error, TG_MEDIA_INVALID, "a frame of the video cannot be converted");
-        source = v->rows;
-    }
-    // Rows are written a little beyond their end by the vector code, so they get an aligned place first.
-    const int stride = (frame->width * 3 + 63) / 64 * 64;
-    uint8_t *aligned = av_malloc((size_t)stride * (size_t)frame->height + 64);
-    if (!aligned) return tg_fail(error, TG_MEDIA_MEMORY, "not enough memory for a frame");
-    uint8_t *planes[4] = {aligned};
-    const int strides[4] = {stride};
-    const int rows = sws_scale(v->scaler, (const uint8_t *const *)source->data, source->linesize, 0,
-                               frame->height, planes, strides);
-    for (int64_t y = 0; y < frame->height; y++)
-        memcpy(picture->rgb + 3 * y * frame->width, aligned + y * stride, 3 * (size_t)frame->width);
-    av_free(aligned);
-    return rows == frame->height ? TG_MEDIA_OK
-                                 : tg_fail(error, TG_MEDIA_INVALID, "a frame of the video cannot be converted");
+    if (status >= 0) return TG_MEDIA_OK;
+    return tg_fail(error, TG_MEDIA_INVALID, "the video cannot be decoded: its stream header is damaged");
 }
 
 // A frame this far ahead, or further, is reached through its keyframe.
@@ -489,6 +342,13 @@ static int64_t index_of(const tg_video *v, int64_t pts) {
     return low < v->frames && v->times[low].pts == pts ? low : -1;
 }
 
+static int show(tg_video *v, const AVFrame *frame, tg_picture *picture, tg_media_error *error) {
+    if (frame->width != v->width || frame->height != v->height)
+        return tg_fail(error, TG_MEDIA_UNSUPPORTED, "the video changes its size from %dx%d to %dx%d", v->width,
+                       v->height, frame->width, frame->height);
+    return tg_colours_rgb(&v->colours, frame, picture, error);
+}
+
 // Takes all frames that the decoder has ready.
 static int drain(tg_video *v, AVFrame *frame, progress *p, tg_media_error *error) {
     while (p->place < p->count) {
@@ -501,7 +361,7 @@ static int drain(tg_video *v, AVFrame *frame, progress *p, tg_media_error *error
         if (p->has_sought) p->frame = index_of(v, frame->pts);
         const int64_t wanted = p->indices[p->place];
         int code = p->frame < 0 || p->frame > wanted ? IN_ORDER : TG_MEDIA_OK;
-        if (!code && wanted == p->frame) code = to_rgb(v, frame, &p->picture, error);
+        if (!code && wanted == p->frame) code = show(v, frame, &p->picture, error);
         while (!code && p->place < p->count && p->indices[p->place] == p->frame) {
             code = p->deliver(p->context, (int64_t)p->place, &p->picture);
             p->place++;
@@ -528,7 +388,8 @@ static int skip(tg_video *v, progress *p) {
 }
 
 // Decodes from the start of the file what is still wanted.
-static int run(tg_video *v, progress *p, int may_skip, AVPacket *packet, AVFrame *frame, tg_media_error *error) {
+static int run(tg_video *v, progress *p, int may_skip, AVPacket *packet, AVFrame *frame,
+               tg_media_error *error) {
     int code = open_format(v, error);
     if (!code) code = open_codec(v, error);
     p->frame = 0;
@@ -568,7 +429,8 @@ int tg_video_decode(tg_video *v, const int64_t *indices, size_t count, tg_video_
                                : tg_fail(error, TG_MEDIA_MEMORY, "not enough memory to decode the video");
     if (!code) {
         code = run(v, &p, 1, packet, frame, error);
-        if (p.has_sought && (code == IN_ORDER || code == TG_MEDIA_INVALID)) code = run(v, &p, 0, packet, frame, error);
+        if (p.has_sought && (code == IN_ORDER || code == TG_MEDIA_INVALID))
+            code = run(v, &p, 0, packet, frame, error);
         if (code == IN_ORDER)
             code = tg_fail(error, TG_MEDIA_INVALID, "frame %lld of the video is damaged", (long long)p.frame);
     }

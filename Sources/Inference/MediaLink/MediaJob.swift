@@ -1,5 +1,5 @@
-// What the front tells `torchgate-media`, and how it is written: one JSON object behind a u32 length, the
-// input's descriptor and the output's on its first byte. docs: each member below is a member of the object.
+// What the front tells `torchgate-media`: one JSON object behind a u32 length (little-endian), with the
+// descriptors of the input and of the output on its first byte.
 
 public import JSON
 public import Vision

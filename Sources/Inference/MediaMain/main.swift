@@ -3,6 +3,7 @@
 //
 // torchgate-media [--address-space BYTES] [--cpu-seconds N]
 // torchgate-media --probe file|socket|process|thread|exec    dies by SIGSYS where the sandbox holds
+// torchgate-media --cpu-seconds 1 --probe time               dies by SIGXCPU
 
 import CMedia
 import Glibc

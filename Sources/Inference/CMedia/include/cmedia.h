@@ -99,8 +99,8 @@ int tg_media_sandbox(uint64_t address_space, uint64_t cpu_seconds);
 // Lowers the CPU limit to `seconds` from now on. 0, or errno.
 int tg_media_limit_cpu(uint64_t seconds);
 
-// Does one thing that the sandbox forbids ("file", "socket", "process", "thread", "exec") and returns 0 where it
-// was let; the process is dead otherwise. -1 for another name.
+// Does one thing that the sandbox forbids ("file", "socket", "process", "thread", "exec", or "time": to run
+// forever) and returns 0 where it was let; the process is dead otherwise. -1 for another name.
 int tg_media_probe(const char *what);
 
 // A read-only view of a descriptor's first `count` bytes, NULL with errno set where there is none.
