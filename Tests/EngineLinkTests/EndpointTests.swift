@@ -42,7 +42,7 @@ import Testing
         defer { endpoint.finish() }
         do {
             let front = try Peer(path)
-            front.send(.hello(version: 1, build: "f"))
+            front.send(.hello(version: WireProtocol.version, build: "f"))
             front.send(.load(Samples.load))
             #expect(endpoint.drain(blocking: true) == [.load(Samples.load)])
             endpoint.send(.loaded(Samples.model))
@@ -66,7 +66,7 @@ import Testing
                 )
             )
         )
-        next.send(.hello(version: 1, build: "f"))
+        next.send(.hello(version: WireProtocol.version, build: "f"))
         let frames = next.read { if case .message(.stats) = $0 { true } else { false } }.frames
         #expect(frames.count == 1)
         let third = try Peer(path)
@@ -76,7 +76,7 @@ import Testing
             hello
                 == .hello(
                     EngineHello(
-                        version: 1,
+                        version: WireProtocol.version,
                         build: "test",
                         pid: getpid(),
                         load: Samples.load,
@@ -89,11 +89,11 @@ import Testing
     @Test func `whatever breaks the protocol ends the connection and the endpoint stays`() throws {
         let (endpoint, path) = try endpoint()
         defer { endpoint.finish() }
-        let greeting = FrontMessage.hello(version: 1, build: "f").frame.bytes
+        let greeting = FrontMessage.hello(version: WireProtocol.version, build: "f").frame.bytes
         let offences: [[UInt8]] = [
             Array(repeating: 0xFF, count: 64),
             FrontMessage.ping(1).frame.bytes,
-            FrontMessage.hello(version: 2, build: "f").frame.bytes,
+            FrontMessage.hello(version: WireProtocol.version + 1, build: "f").frame.bytes,
             greeting + greeting,
             greeting + FrontMessage.submit(1, Samples.request).frame.bytes,
             greeting + Frame(kind: 99, id: 0, payload: []).bytes,
@@ -122,7 +122,7 @@ import Testing
         let (endpoint, path) = try endpoint()
         defer { endpoint.finish() }
         let front = try Peer(path)
-        front.send(.hello(version: 1, build: "f"))
+        front.send(.hello(version: WireProtocol.version, build: "f"))
         front.send(.load(Samples.load))
         _ = endpoint.drain(blocking: true)
         endpoint.send(.loaded(Samples.model))

@@ -66,12 +66,16 @@ enum Samples {
         ]
     )
     static let front: [FrontMessage] = [
-        .hello(version: 1, build: "b"), .load(load), .submit(.max, request),
+        .hello(version: WireProtocol.version, build: "b"), .load(load), .submit(.max, request),
         .cancel(9, choice: nil), .cancel(9, choice: 3), .unload, .stats, .trim, .ping(.max),
     ]
     static let engine: [EngineFrame] = [
-        .hello(EngineHello(version: 1, build: "b", pid: 7, load: load, model: model)),
-        .hello(EngineHello(version: 1, build: "b", pid: 7, load: nil, model: nil)),
+        .hello(
+            EngineHello(version: WireProtocol.version, build: "b", pid: 7, load: load, model: model)
+        ),
+        .hello(
+            EngineHello(version: WireProtocol.version, build: "b", pid: 7, load: nil, model: nil)
+        ),
         .pong(nonce: 1, progress: .max), .message(.progress(done: 1, total: 2)),
         .message(.loaded(model)), .message(.step(step)),
         .message(.loadFailed(LoadFailure(cause: .device, detail: "x"))),

@@ -49,7 +49,13 @@ import Testing
                     #expect(!isAlive, "one engine at a time")
                     (isAlive, loading, loaded, running) = (true, nil, nil, [:])
                     machine.hello(
-                        EngineHello(version: 1, build: "", pid: 5, load: nil, model: nil),
+                        EngineHello(
+                            version: WireProtocol.version,
+                            build: "",
+                            pid: 5,
+                            load: nil,
+                            model: nil
+                        ),
                         now: now
                     )
                 case .send(.load(let request)): loading = request
@@ -245,7 +251,13 @@ import Testing
         var machine = SupervisorMachine(settings: SupervisorSettings())
         let request = GenerationRequest(prompt: [1], stop: StopConditions(maxTokens: 1))
         var now: UInt64 = 1
-        let hello = EngineHello(version: 1, build: "", pid: 5, load: nil, model: nil)
+        let hello = EngineHello(
+            version: WireProtocol.version,
+            build: "",
+            pid: 5,
+            load: nil,
+            model: nil
+        )
         for expected in [2, 4, 8] {
             _ = try machine.submit(request, model: Stage.model, key: "", keepAlive: nil, now: now)
             machine.hello(hello, now: now)

@@ -35,7 +35,7 @@ import Testing
         let good = try stage.submit([1], tokens: 80)
         #expect(good.has(1))
         let poison = try stage.submit([666])
-        #expect(poison.ended() && poison.failure == .engineFailed)
+        #expect(poison.ended() && poison.failure?.code == "engine_failed")
         #expect(good.ended() && good.tokens() == expected([1], 80))
         #expect(stage.supervisor.status().crashes == 3)
     }
@@ -80,7 +80,7 @@ import Testing
         defer { stage.end() }
         let audience = try stage.submit([1])
         #expect(audience.ended())
-        #expect(audience.failure == .loadFailed(.outOfMemory))
+        #expect(audience.failure?.message == LoadFailureCause.outOfMemory.sentence)
         #expect(audience.failure?.message.contains("/") == false)
         #expect(throws: SupervisorError.coolDown(retryAfterSeconds: 2, cause: .outOfMemory)) {
             try stage.submit([1])
@@ -117,7 +117,7 @@ import Testing
             model: Stage.model,
             key: "k"
         ) { audience.hear($0) }
-        #expect(audience.ended() && audience.failure == .loadFailed(.launch))
+        #expect(audience.ended() && audience.failure?.message == LoadFailureCause.launch.sentence)
         supervisor.stop(drainSeconds: 0, unload: true)
     }
 

@@ -86,7 +86,8 @@ final class EndpointLoop: @unchecked Sendable {
                 build: endpoint.build,
                 pid: getpid(),
                 load: shared.load,
-                model: shared.model
+                model: shared.model,
+                linger: shared.linger
             )
             socket.send(EngineFrame.hello(hello).frame)
             shared.connection = socket
@@ -152,6 +153,9 @@ final class EndpointLoop: @unchecked Sendable {
         case .unload: return .unload
         case .stats: return .stats
         case .trim: return .trim
+        case .linger(let seconds):
+            endpoint.shared.withLock { $0.linger = EngineHello.Linger(seconds) }
+            return nil
         case .ping(let nonce):
             guard endpoint.quirks.answersPings else { return nil }
             let progress = endpoint.progress.load(ordering: .relaxed) &+ endpoint.work()

@@ -41,6 +41,8 @@ public final class EngineEndpoint: Sendable {
         var connection: FrameSocket?
         var load: LoadRequest?
         var model: LoadedModel?
+        /// Kept for the next front.
+        var linger: EngineHello.Linger?
         /// Fronts whose `frontGone` the engine has not drained yet.
         var undrained = 0
         var isStopped = false
@@ -114,7 +116,7 @@ public final class EngineEndpoint: Sendable {
         let (connection, mayPass) = shared.withLock { shared in
             switch message {
             case .loaded(let model): shared.model = model
-            case .loadFailed: (shared.load, shared.model) = (nil, nil)
+            case .loadFailed: (shared.load, shared.model, shared.linger) = (nil, nil, nil)
             default: break
             }
             return (shared.connection, shared.undrained == 0)

@@ -5,6 +5,8 @@ internal import Glibc
 ///
 /// Called by the supervisor's thread only.
 public protocol EngineLauncher: Sendable {
+    /// Whether `connect` starts an engine where none is alive: then nobody connects without work.
+    var connectingStarts: Bool { get }
     /// Connects to an engine that listens already; nil where none does. Never waits.
     func connect() -> Int32?
     /// Starts a process; the supervisor goes on to call `connect` until it listens.
@@ -14,9 +16,17 @@ public protocol EngineLauncher: Sendable {
     func start() throws(LoadFailure) -> Int32?
 }
 
+extension EngineLauncher {
+    /// False: connecting finds an engine or none.
+    public var connectingStarts: Bool { false }
+}
+
 /// Connects to a socket of systemd's, which starts the engine when somebody connects.
 public struct SocketLauncher: EngineLauncher {
     private let path: String
+
+    /// True: systemd listens, whether an engine is alive or not.
+    public var connectingStarts: Bool { true }
 
     /// Uses the socket at this path.
     public init(path: String) { self.path = path }

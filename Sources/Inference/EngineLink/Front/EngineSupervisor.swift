@@ -26,6 +26,8 @@ public final class EngineSupervisor: Sendable {
 
     let shared: Mutex<Shared>
     let wakeup: Int32
+    /// When the thread last went round; 0: never, `.max`: it has ended as it was told to.
+    let lastRound = Atomic<UInt64>(0)
     let launcher: any EngineLauncher
     let log: @Sendable (String) -> Void
 
@@ -43,11 +45,15 @@ public final class EngineSupervisor: Sendable {
         self.log = log
         wakeup = tg_eventfd()
         var machine = SupervisorMachine(settings: settings)
-        if settings.adoptsOrphans { machine.adopt(now: tg_monotonic_ns()) }
+        if settings.adoptsOrphans, !launcher.connectingStarts {
+            machine.adopt(now: tg_monotonic_ns())
+        }
         shared = Mutex(Shared(machine: machine))
+        lastRound.store(tg_monotonic_ns(), ordering: .relaxed)
         let driver = SupervisorDriver(supervisor: self)
         if !LinkThread.start("supervisor", { driver.run() }) {
             log("cannot start the supervisor's thread")
+            lastRound.store(0, ordering: .relaxed)
             shared.withLock {
                 $0.machine.stop()
                 $0.isEnded = true
@@ -62,6 +68,7 @@ public final class EngineSupervisor: Sendable {
     ///   - request: what to generate, with `generated` empty for a new one.
     ///   - model: which engine it needs; started on demand.
     ///   - key: generations of different keys take turns in the queue.
+    ///   - weight: the key's share of those turns against other keys', 1…1000.
     ///   - keepAlive: seconds that the idle engine stays afterwards; 0: unload, negative: for ever,
     ///     nil: the model's idle timeout.
     ///   - deliver: takes the events.
@@ -71,6 +78,7 @@ public final class EngineSupervisor: Sendable {
         _ request: GenerationRequest,
         model: LoadRequest,
         key: String,
+        weight: Int = 1,
         keepAlive: Int? = nil,
         deliver: @escaping Deliver
     ) throws(SupervisorError) -> GenerationID {
@@ -80,6 +88,7 @@ public final class EngineSupervisor: Sendable {
                 request,
                 model: model,
                 key: key,
+                weight: weight,
                 keepAlive: keepAlive,
                 now: tg_monotonic_ns()
             )
@@ -99,9 +108,25 @@ public final class EngineSupervisor: Sendable {
         wake()
     }
 
-    /// The engine and the queue as they are now.
+    /// The engine and the queue as they are now, with a row for each generation.
     public func status() -> EngineStatus {
         shared.withLock { $0.machine.status(now: tg_monotonic_ns()) }
+    }
+
+    /// The same without `requests`: cheap at any number of generations.
+    public func summary() -> EngineStatus {
+        shared.withLock { $0.machine.summary(now: tg_monotonic_ns()) }
+    }
+
+    /// Whether the supervisor's thread went round within so many seconds; it does at least each second
+    /// unless something holds it up, such as a `deliver` that blocks.
+    ///
+    /// True after `stop`. Takes no lock.
+    public func isAlive(within seconds: Double) -> Bool {
+        let last = lastRound.load(ordering: .relaxed)
+        guard last > 0 else { return false }
+        return SupervisorMachine.elapsed(last, tg_monotonic_ns())
+            <= SupervisorMachine.nanoseconds(seconds)
     }
 
     /// Loads a model before anyone asks for it.

@@ -23,7 +23,7 @@ struct Generation: Sendable {
     var startedAt: UInt64 = 0
     /// Whether it is in the waiting queue.
     var isQueued = true
-    /// Whether `started` was reported.
+    /// Whether it was ever in an engine.
     var hasStarted = false
     /// Whether a token came since it last went to an engine.
     var hasMoved = false

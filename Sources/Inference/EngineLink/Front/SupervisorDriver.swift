@@ -21,6 +21,8 @@ final class SupervisorDriver: @unchecked Sendable {
 
     /// Between two attempts to connect to a starting process.
     private static let connectInterval: UInt64 = 10_000_000
+    /// Longest time between two rounds, so that `isAlive` tells a quiet thread from a stuck one.
+    private static let round: UInt64 = 1_000_000_000
     /// Between the end of a connection and force, and between force and giving up.
     private static let deathGrace: UInt64 = 5_000_000_000
 
@@ -51,6 +53,7 @@ final class SupervisorDriver: @unchecked Sendable {
 
     func run() {
         while true {
+            supervisor.lastRound.store(tg_monotonic_ns(), ordering: .relaxed)
             let (tasks, deadline, isStopped) = collect()
             for task in tasks { perform(task) }
             if !tasks.isEmpty { continue }
@@ -65,6 +68,7 @@ final class SupervisorDriver: @unchecked Sendable {
             shared.receivers = [:]
             shared.isEnded = true
         }
+        supervisor.lastRound.store(.max, ordering: .relaxed)
     }
 
     private func collect() -> ([Task], UInt64?, Bool) {
@@ -111,7 +115,7 @@ final class SupervisorDriver: @unchecked Sendable {
         polled.append(pollfd(fd: processDescriptor, events: Int16(POLLIN), revents: 0))
         polled.append(pollfd(fd: -1, events: Int16(POLLIN), revents: 0))
         let now = tg_monotonic_ns()
-        var end = deadline ?? now &+ 3_600_000_000_000
+        var end = min(deadline ?? .max, now &+ Self.round)
         switch stage {
         case .none: break
         case .connecting: end = min(end, now &+ Self.connectInterval)
@@ -124,7 +128,7 @@ final class SupervisorDriver: @unchecked Sendable {
             }
         }
         let nanoseconds = SupervisorMachine.elapsed(now, end)
-        let timeout = Int32(min((nanoseconds + 999_999) / 1_000_000, 3_600_000))
+        let timeout = Int32(min((nanoseconds + 999_999) / 1_000_000, 1000))
         guard poll(&polled, 3, timeout) >= 0 else { return }
         if polled[0].revents != 0 {
             var count: UInt64 = 0

@@ -68,6 +68,7 @@ extension SupervisorMachine {
             fail(id, .engineFailed)
             return
         }
+        let wasRunning = generation.isRunning
         for place in places {
             generation.states[place] = .running(wire: lastWire)
             usedTokens += generation.length(ofChoice: place)
@@ -80,7 +81,7 @@ extension SupervisorMachine {
             engine.lastMove = now
             engine.idleSince = nil
         }
-        engine.linger = linger(keepAlive: generation.keepAlive, model: generation.model)
+        keep(linger(keepAlive: generation.keepAlive, model: generation.model))
         if generation.waitingChoices.isEmpty {
             dequeue(generation)
             generation.isQueued = false
@@ -88,10 +89,9 @@ extension SupervisorMachine {
         generation.hasMoved = false
         generation.startedAt = now
         generation.revision = revision
-        if !generation.hasStarted {
-            generation.hasStarted = true
-            deliver(id, .started)
-        }
+        generation.hasStarted = true
+        // After a crash it has waited and heard `loading` again.
+        if !wasRunning { deliver(id, .started) }
         generations[id] = generation
     }
 
@@ -99,6 +99,15 @@ extension SupervisorMachine {
         if let keepAlive { return keepAlive < 0 ? nil : keepAlive }
         let timeout = model.idleTimeout ?? settings.idleTimeout
         return timeout <= 0 ? nil : timeout
+    }
+
+    /// Sets how long the idle engine stays, and tells it, so that the next front knows.
+    mutating func keep(_ linger: Int?) {
+        engine.linger = linger
+        let told = EngineHello.Linger(linger)
+        guard engine.toldLinger != told else { return }
+        engine.toldLinger = told
+        actions.append(.send(.linger(linger)))
     }
 
     mutating func dequeue(_ generation: Generation) {

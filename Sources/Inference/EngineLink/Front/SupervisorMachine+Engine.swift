@@ -83,6 +83,7 @@ extension SupervisorMachine {
             return
         }
         engine.load = load
+        engine.toldLinger = hello.linger
         guard loading.target?.isSameEngine(as: load) ?? true else {
             end(now: now, kill: hello.model == nil)
             return
@@ -149,7 +150,9 @@ extension SupervisorMachine {
         }
         if let load = engine.load {
             failures[ModelKey(load)] = nil
-            engine.linger = linger(keepAlive: nil, model: load)
+            // An adopted engine stays as long as the earlier front promised.
+            let kept = engine.toldLinger
+            engine.linger = kept.map { $0.seconds } ?? linger(keepAlive: nil, model: load)
             if preload?.isSameEngine(as: load) ?? false { preload = nil }
             // Tokens of two checkpoints do not make one answer.
             for id in queues[ModelKey(load)]?.order ?? [] {
@@ -174,7 +177,9 @@ extension SupervisorMachine {
             modelID: target.modelID
         )
         if preload?.isSameEngine(as: target) ?? false { preload = nil }
-        failWaiting(for: target, .loadFailed(failure.cause))
+        var answer = GenerationFailure.loadFailed(failure.cause)
+        answer.retryAfterSeconds = max(1, Int(min(1e6, pause.rounded(.up))))
+        failWaiting(for: target, answer)
     }
 
     private mutating func take(_ step: EngineStep, now: UInt64) throws(ProtocolError) {
@@ -235,10 +240,10 @@ extension SupervisorMachine {
             if let target = loading.target, !loading.isAdopting {
                 diedLoading(target, loading, now: now)
             }
-        case .serving: crashed()
+        case .serving: crashed(now: now)
         case .draining(let draining):
             if !draining.isEnding {
-                crashed()
+                crashed(now: now)
             } else if draining.isUnload {
                 counters.unloads += 1
             }
@@ -266,7 +271,7 @@ extension SupervisorMachine {
         loadFailed(target, LoadFailure(cause: cause, detail: "the process ended"), now: now)
     }
 
-    private mutating func crashed() {
+    private mutating func crashed(now: UInt64) {
         counters.crashes += 1
         let lost = Set(parts.values.map(\.generation)).sorted()
         if !lost.isEmpty { barrenCrashes += 1 }
@@ -291,6 +296,8 @@ extension SupervisorMachine {
             if generation.strikes >= 3 { endings.append(id) } else { deliver(id, .restarted) }
         }
         for (key, ids) in requeued { queues[key, default: WaitingQueue()].prepend(ids) }
-        for id in endings { fail(id, .engineFailed) }
+        var answer = GenerationFailure.engineFailed
+        answer.retryAfterSeconds = retrySeconds(now: now)
+        for id in endings { fail(id, answer) }
     }
 }

@@ -7,6 +7,7 @@ extension SupervisorMachine {
         _ request: GenerationRequest,
         model: LoadRequest,
         key: String,
+        weight: Int = 1,
         keepAlive: Int?,
         now: UInt64
     ) throws(SupervisorError) -> GenerationID {
@@ -28,14 +29,14 @@ extension SupervisorMachine {
             keepAlive: keepAlive,
             arrival: now
         )
-        queues[modelKey, default: WaitingQueue()].append(id, key: key)
+        queues[modelKey, default: WaitingQueue()].append(id, key: key, weight: weight)
         waitingCount += 1
         pump(now: now)
         guard let generation = generations[id], generation.isQueued else { return id }
         if waitingCount > settings.maxWaiting {
             dequeue(generation)
             generations[id] = nil
-            throw .queueFull(retryAfterSeconds: max(1, min(60, Int(queueWait.rounded(.up)))))
+            throw .queueFull(retryAfterSeconds: retrySeconds(now: now))
         }
         settle(now: now)
         // An idle engine with another model gives way at once.
@@ -140,6 +141,18 @@ extension SupervisorMachine {
             wait += (counters.loadSeconds ?? 5) * (1 - loading.fraction)
         }
         return min(wait, 3600)
+    }
+
+    /// Seconds after which a request that cannot be served now may come again, 1…60 but for a
+    /// cool-down.
+    func retrySeconds(now: UInt64) -> Int {
+        if case .coolDown(let until) = phase {
+            return max(1, Self.ceilSeconds(Self.elapsed(now, until)))
+        }
+        var wait = queueWait
+        // Without an engine the next request waits for a whole load.
+        if case .absent = phase { wait += counters.loadSeconds ?? 5 }
+        return max(1, Int(min(60, wait.rounded(.up))))
     }
 
     static func ceilSeconds(_ nanoseconds: UInt64) -> Int {

@@ -1,6 +1,14 @@
 extension SupervisorMachine {
-    /// The engine and the queue as they are now.
+    /// The engine and the queue as they are now, with a row for each generation.
     package func status(now: UInt64) -> EngineStatus {
+        var status = summary(now: now)
+        status.requests.reserveCapacity(generations.count)
+        describe(into: &status)
+        return status
+    }
+
+    /// The same without the rows.
+    package func summary(now: UInt64) -> EngineStatus {
         var status = counters
         status.model = engine.model
         status.modelID = engine.model?.modelID ?? engine.load?.modelID
@@ -35,7 +43,9 @@ extension SupervisorMachine {
             status.state = .draining
             status.progress = 1
         }
-        describe(into: &status)
+        status.running = Set(parts.values.map(\.generation)).count
+        status.waiting = generations.count - status.running
+        status.retrySeconds = retrySeconds(now: now)
         return status
     }
 
@@ -43,7 +53,6 @@ extension SupervisorMachine {
         for id in generations.keys.sorted() {
             guard let generation = generations[id], !generation.isQueued || generation.isRunning
             else { continue }
-            status.running += 1
             status.requests.append(row(generation, generation.hasMoved ? .decode : .prefill, nil))
         }
         var position = 0
@@ -61,7 +70,6 @@ extension SupervisorMachine {
             for id in queues[key]?.order ?? [] {
                 guard let generation = generations[id], !generation.isRunning else { continue }
                 position += 1
-                status.waiting += 1
                 status.requests.append(row(generation, isLoading ? .loading : .queued, position))
             }
         }

@@ -87,6 +87,8 @@ package struct SupervisorMachine: Sendable {
         var idleSince: UInt64?
         /// Seconds of idleness before the unload; nil: never.
         var linger: Int?
+        /// What the engine was told of it, for the front that adopts it.
+        var toldLinger: EngineHello.Linger?
     }
 
     /// A submission to the engine: a generation's choices under one wire id.

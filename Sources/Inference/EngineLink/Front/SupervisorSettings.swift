@@ -25,6 +25,8 @@ public struct SupervisorSettings: Sendable, Equatable {
     /// Interval of pings and of requests for stats while there is work.
     public var pingInterval = 1.0
     /// Whether a new supervisor looks for an engine that an earlier front left behind.
+    ///
+    /// Where connecting would start an engine, the first request finds it instead.
     public var adoptsOrphans = true
     /// Build of the front, named in its hello.
     public var build = "torchgate"

@@ -54,6 +54,9 @@ public struct EngineStatus: Sendable, Equatable {
     public var loadSeconds: Double?
     /// Seconds that a request would wait if it came now.
     public var queueWaitEstimate: Double = 0
+    /// Seconds after which a request that cannot be served now may come again, at least 1: the rest
+    /// of the cool-down, of the load, or of the queue.
+    public var retrySeconds = 1
     /// The engine's process.
     public var pid: Int32?
     /// Resident bytes of the engine, as last reported.

@@ -7,7 +7,7 @@ public enum GenerationEvent: Sendable, Equatable {
     case queued(position: Int)
     /// Its model loads; 0…1.
     case loading(fraction: Double)
-    /// It was handed to the engine.
+    /// It was handed to the engine; comes again after each wait, as when an engine died.
     case started
     /// Tokens of one engine step: one call per step and generation.
     case tokens([TokenEvent])
@@ -25,11 +25,16 @@ public struct GenerationFailure: Error, Sendable, Equatable {
     public var code: String
     /// A sentence for the client: no path, no prompt.
     public var message: String
+    /// Seconds after which the same request may succeed, for `Retry-After`; nil: nobody knows.
+    ///
+    /// The supervisor sets it; it is not on the wire.
+    public var retryAfterSeconds: Int?
 
     /// Creates a failure.
-    public init(code: String, message: String) {
+    public init(code: String, message: String, retryAfterSeconds: Int? = nil) {
         self.code = code
         self.message = message
+        self.retryAfterSeconds = retryAfterSeconds
     }
 
     /// The engine died under this generation once too often.

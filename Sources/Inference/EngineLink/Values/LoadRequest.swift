@@ -24,7 +24,7 @@ public struct LoadRequest: Sendable, Equatable {
     public var orphanGrace: Int
     /// Seconds without work after which the front unloads; 0: never; nil: the supervisor's setting.
     ///
-    /// Only the front looks at it.
+    /// Only the front looks at it; the engine tells it to the front that adopts it.
     public var idleTimeout: Int?
 
     /// Creates a request.

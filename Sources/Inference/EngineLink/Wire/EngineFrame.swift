@@ -101,6 +101,20 @@ package struct EngineHello: Sendable, Equatable {
     package var load: LoadRequest?
     /// The model, once it is loaded.
     package var model: LoadedModel?
+    /// What an earlier front said last of the time that the idle engine stays.
+    package var linger: Linger?
+
+    /// Seconds, or for ever.
+    package enum Linger: Sendable, Equatable {
+        /// Unload after so many idle seconds.
+        case seconds(Int)
+        /// Never unload.
+        case forever
+
+        init(_ seconds: Int?) { self = seconds.map { .seconds($0) } ?? .forever }
+
+        var seconds: Int? { if case .seconds(let seconds) = self { seconds } else { nil } }
+    }
 
     /// Creates a hello.
     package init(
@@ -108,19 +122,22 @@ package struct EngineHello: Sendable, Equatable {
         build: String,
         pid: Int32,
         load: LoadRequest?,
-        model: LoadedModel?
+        model: LoadedModel?,
+        linger: Linger? = nil
     ) {
         self.version = version
         self.build = build
         self.pid = pid
         self.load = load
         self.model = model
+        self.linger = linger
     }
 
     var json: JSONValue {
         [
             "protocol": .int(version), "build": .string(build), "pid": .int(Int(pid)),
             "load": load?.json ?? .null, "model": model?.json ?? .null,
+            "linger": .optional(linger.map { $0.seconds.map(WireRange.clampSeconds) ?? -1 }),
         ]
     }
 
@@ -132,5 +149,8 @@ package struct EngineHello: Sendable, Equatable {
         guard version == WireProtocol.version else { return }
         if fields.isPresent("load") { load = try LoadRequest(Fields(fields.object["load"])) }
         if fields.isPresent("model") { model = try LoadedModel(Fields(fields.object["model"])) }
+        linger =
+            try fields.optionalInt("linger", -1...WireRange.seconds.upperBound)
+            .map { Linger($0 < 0 ? nil : $0) }
     }
 }

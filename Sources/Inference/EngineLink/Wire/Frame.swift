@@ -15,7 +15,7 @@ public struct ProtocolError: Error, Sendable, Equatable, CustomStringConvertible
 /// What both sides must agree on.
 package enum WireProtocol {
     /// Raised with every incompatible change.
-    package static let version = 1
+    package static let version = 2
     /// Longest frame, its length field not counted.
     package static let maxFrame = 16 << 20
     /// Kind and generation id.

@@ -10,8 +10,13 @@ package enum FrontMessage: Sendable, Equatable {
     case stats
     case trim
     case ping(UInt64)
+    /// Seconds that the front would keep the idle engine, for the next front; nil: for ever.
+    case linger(Int?)
 
-    private enum Kind: UInt8 { case hello = 1, load, submit, cancel, unload, stats, trim, ping }
+    private enum Kind: UInt8 {
+        case hello = 1
+        case load, submit, cancel, unload, stats, trim, ping, linger
+    }
 
     /// The frame; the values keep the wire's bounds.
     package var frame: Frame {
@@ -25,6 +30,8 @@ package enum FrontMessage: Sendable, Equatable {
         case .stats: Self.frame(.stats, [:])
         case .trim: Self.frame(.trim, [:])
         case .ping(let nonce): Self.frame(.ping, ["nonce": .unsigned(nonce)])
+        case .linger(let seconds):
+            Self.frame(.linger, ["seconds": .optional(seconds.map(WireRange.clampSeconds))])
         }
     }
 
@@ -54,6 +61,7 @@ package enum FrontMessage: Sendable, Equatable {
         case .stats: self = .stats
         case .trim: self = .trim
         case .ping: self = .ping(try fields.unsigned("nonce"))
+        case .linger: self = .linger(try fields.optionalInt("seconds", WireRange.seconds))
         }
     }
 }

@@ -17,6 +17,10 @@ package enum WireRange {
     static let shortText = 512
     static let path = 4096
     static let message = 4096
+
+    static func clampSeconds(_ value: Int) -> Int {
+        min(max(value, seconds.lowerBound), seconds.upperBound)
+    }
 }
 
 extension GenerationRequest {

@@ -88,6 +88,7 @@ extension LoadRequest {
             "maxContext": .optional(maxContext),
             "kvTokens": .optional(kvTokens), "stepTokens": .int(stepTokens),
             "threads": .optional(threads), "orphanGrace": .int(orphanGrace),
+            "idleTimeout": .optional(idleTimeout.map(WireRange.clampSeconds)),
         ]
     }
 
@@ -103,7 +104,8 @@ extension LoadRequest {
             kvTokens: try fields.optionalInt("kvTokens", 1...WireRange.count.upperBound),
             stepTokens: try fields.int("stepTokens", 1...1_048_576),
             threads: try fields.optionalInt("threads", 1...4096),
-            orphanGrace: try fields.int("orphanGrace", WireRange.seconds)
+            orphanGrace: try fields.int("orphanGrace", WireRange.seconds),
+            idleTimeout: try fields.optionalInt("idleTimeout", WireRange.seconds)
         )
     }
 }
