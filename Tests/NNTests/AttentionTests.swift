@@ -20,10 +20,20 @@ func noise(_ count: Int, seed: UInt64) -> [Float] {
     let keyHeads = 2
 
     /// Feeds rows `0 ..< 200` in the given pieces; the answers in order.
-    func fed(_ pieces: [Int], size: Int, dtype: Tensor.DType = .float32) throws -> [Float] {
+    func fed(
+        _ pieces: [Int],
+        size: Int,
+        dtype: Tensor.DType = .float32,
+        window: Int? = nil
+    ) throws -> [Float] {
         let width = (heads + 2 * keyHeads) * size
         let rows = Tensor(noise(200 * width, seed: 1).map { $0 * 3 }, shape: [200, width]).to(dtype)
-        let attention = Attention(heads: heads, keyHeads: keyHeads, headSize: size)
+        let attention = Attention(
+            heads: heads,
+            keyHeads: keyHeads,
+            headSize: size,
+            window: window
+        )
         let state = KVState(
             .init(layers: 1, keyHeads: keyHeads, headSize: size, dtype: dtype),
             capacity: 200
@@ -49,14 +59,15 @@ func noise(_ count: Int, seed: UInt64) -> [Float] {
         uniqueKeysWithValues: [4, 24, 64].map { ($0, reference(size: $0, heads: 6, keyHeads: 2)) }
     )
 
-    static func reference(size: Int, heads: Int, keyHeads: Int) -> [Float] {
+    static func reference(size: Int, heads: Int, keyHeads: Int, window: Int = 200) -> [Float] {
         let width = (heads + 2 * keyHeads) * size
         let rows = noise(200 * width, seed: 1).map { Double($0 * 3) }
         var answers: [Float] = []
         for row in 0..<200 {
             for head in 0..<heads {
                 let group = head / (heads / keyHeads)
-                let weights = (0...row).map { key in
+                let seen = max(0, row - window + 1)...row
+                let weights = seen.map { key in
                     let dot = (0..<size).reduce(0.0) {
                         $0 + rows[row * width + head * size + $1]
                             * rows[key * width + (heads + group) * size + $1]
@@ -66,7 +77,9 @@ func noise(_ count: Int, seed: UInt64) -> [Float] {
                 let total = weights.reduce(0, +)
                 for e in 0..<size {
                     let column = (heads + keyHeads + group) * size + e
-                    let sum = (0...row).reduce(0.0) { $0 + weights[$1] * rows[$1 * width + column] }
+                    let sum = zip(seen, weights).reduce(0.0) {
+                        $0 + $1.1 * rows[$1.0 * width + column]
+                    }
                     answers.append(Float(sum / total))
                 }
             }
@@ -83,6 +96,16 @@ func noise(_ count: Int, seed: UInt64) -> [Float] {
         #expect(zip(found, expected).allSatisfy { abs($0 - $1) < 2e-5 })
         let rough = try fed([200], size: size, dtype: .bfloat16)
         #expect(zip(rough, expected).allSatisfy { abs($0 - $1) < 0.08 })
+    }
+
+    @Test(arguments: [1, 64, 90])
+    func `a window hides the keys before it, in any chunk`(_ window: Int) throws {
+        let expected = Self.reference(size: 8, heads: 6, keyHeads: 2, window: window)
+        let found = try fed([200], size: 8, window: window)
+        #expect(zip(found, expected).allSatisfy { abs($0 - $1) < 2e-5 })
+        let chunked = try fed([63, 1, 1, 64, 7, 64], size: 8, window: window) == found
+        let alone = try fed([Int](repeating: 1, count: 200), size: 8, window: window) == found
+        #expect(chunked && alone)
     }
 
     @Test func `a row has the same bits in any chunk, alone, and on any number of threads`() throws

@@ -14,7 +14,7 @@
 namespace {
 
 struct Shape {
-    int64_t heads, kv_heads, dim, width;
+    int64_t heads, kv_heads, dim, width, window;
     float scale;
     int64_t block() const { return kv_heads * 2 * 64 * dim; }
 };
@@ -81,6 +81,7 @@ void attend(const Shape &shape, const T *qkv, T *out, const tg_run *runs, int64_
                 .group = group,
                 .dim = shape.dim,
                 .position = runs[item.run].start + item.first,
+                .window = shape.window,
                 .scale = shape.scale,
                 .cache = static_cast<const T *>(runs[item.run].cache) + item.head * 2 * 64 * shape.dim,
                 .block_stride = shape.block(),
@@ -92,10 +93,11 @@ void attend(const Shape &shape, const T *qkv, T *out, const tg_run *runs, int64_
 }  // namespace
 
 extern "C" tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim,
-                                  float scale, const tg_run *runs, int64_t run_count) noexcept {
+                                  float scale, int64_t window, const tg_run *runs,
+                                  int64_t run_count) noexcept {
     return tg::answer([&] {
         const at::Tensor &rows = tg::matrix(qkv, "attention input");
-        TORCH_CHECK(heads > 0 && kv_heads > 0 && heads % kv_heads == 0 && dim > 0 &&
+        TORCH_CHECK(heads > 0 && kv_heads > 0 && window > 0 && heads % kv_heads == 0 && dim > 0 &&
                         rows.size(1) == (heads + 2 * kv_heads) * dim,
                     "attention: input ", rows.sizes(), " for ", heads, " heads, ", kv_heads,
                     " key-value heads of ", dim);
@@ -109,7 +111,7 @@ extern "C" tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads
         }
         TORCH_CHECK(total == rows.size(0), "attention: runs of ", total, " rows, input of ", rows.size(0));
         at::Tensor out = at::empty({total, heads * dim}, rows.options());
-        const Shape shape{heads, kv_heads, dim, rows.size(1), scale};
+        const Shape shape{heads, kv_heads, dim, rows.size(1), window, scale};
         if (rows.scalar_type() == at::kFloat) {
             attend<float>(shape, static_cast<const float *>(rows.const_data_ptr()),
                           static_cast<float *>(out.data_ptr()), runs, run_count,

@@ -17,6 +17,7 @@ struct AttentionItem {
     int64_t rows, group;     // rows of this item, query heads that share the key-value head
     int64_t dim;
     int64_t position;        // of the first row
+    int64_t window;          // keys that a row sees, its own among them
     float scale;
     const T *cache;          // the head's keys of the first block; its values follow
     int64_t block_stride;    // elements between blocks

@@ -191,7 +191,10 @@ TG_INLINE const float *widened(const bf16 *source, float *scratch, int64_t count
     return scratch;
 }
 
-/// Running softmax over key blocks of 64, from position 0 on.
+/// Running softmax over key blocks of 64, from position 0 or the first that the window shows on.
+///
+/// A block that a row does not see at all leaves the row's sums as they are, so that its bits do not
+/// depend on the rows beside it.
 template <typename T>
 static void attention(const AttentionItem<T> &item, float *scratch) {
     const int64_t dim = item.dim, pairs = item.rows * item.group, padded = (pairs + 3) / 4 * 4;
@@ -214,7 +217,8 @@ static void attention(const AttentionItem<T> &item, float *scratch) {
         totals[p] = 0;
     }
     const int64_t last = item.position + item.rows - 1;
-    for (int64_t base = 0; base <= last; base += 64) {
+    const int64_t first = item.position - item.window + 1;
+    for (int64_t base = first > 0 ? first / 64 * 64 : 0; base <= last; base += 64) {
         const T *block = item.cache + base / 64 * item.block_stride;
         const int64_t held = last - base + 1 < 64 ? last - base + 1 : 64;
         const float *keys = widened(block, block_floats, 64 * dim);
@@ -223,13 +227,17 @@ static void attention(const AttentionItem<T> &item, float *scratch) {
             // Rows of the tile that lie wholly before this block have nothing here.
             const int64_t tile_last = item.position + (p + 3 < pairs ? p + 3 : pairs - 1) / item.group;
             if (tile_last < base) continue;
+            // … and those whose window lies wholly behind it.
+            if (item.position + p / item.group - item.window >= base + 63) continue;
             tile<false>(queries + p * dim, dim, keys, 64, scores + p * 64, 64, dim);
             for (int64_t q = p; q < p + 4; ++q) {
                 const int64_t row = (q < pairs ? q : pairs - 1) / item.group;
                 const int64_t seen = item.position + row - base + 1;  // keys of this block it may see
                 float *s = scores + q * 64;
+                const int64_t hidden = seen - item.window;  // keys at its start that it no longer sees
                 for (int64_t k = seen < 0 ? 0 : seen; k < 64; ++k) s[k] = -__builtin_inff();
-                if (seen <= 0) {
+                for (int64_t k = 0; k < hidden && k < 64; ++k) s[k] = -__builtin_inff();
+                if (seen <= 0 || hidden >= 64) {
                     for (int64_t k = 0; k < 64; ++k) s[k] = 0;
                     continue;
                 }

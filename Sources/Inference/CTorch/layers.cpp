@@ -141,6 +141,31 @@ tg_tensor tg_rms_norm(tg_tensor x, tg_tensor w, float eps) noexcept {
     });
 }
 
+bool tg_head_norm(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor w,
+                  float eps) noexcept {
+    return tg::guarded(false, [&] {
+        const at::Tensor &rows = tg::matrix(x, "head norm input");
+        const at::Tensor &weight = tg::get(w);
+        TORCH_CHECK(weight.dim() == 1 && weight.size(0) == dim && weight.is_contiguous() &&
+                        weight.scalar_type() == rows.scalar_type() && column >= 0 && heads >= 0 &&
+                        column + heads * dim <= rows.size(1),
+                    "head norm: input ", rows.sizes(), ", ", heads, " heads of ", dim,
+                    " from column ", column, " and weight ", weight.sizes());
+        with_elements(rows, "head norm", [&]<typename T>(T) {
+            auto *values = static_cast<T *>(rows.data_ptr());
+            const auto *scale = static_cast<const T *>(weight.const_data_ptr());
+            const auto norm = layer_kernels<T>().rms_norm;
+            each_row(rows.size(0), heads * dim, [&](int64_t r) {
+                for (int64_t h = 0; h < heads; ++h) {
+                    T *head = values + r * rows.size(1) + column + h * dim;
+                    norm(head, scale, head, dim, eps);
+                }
+            });
+        });
+        return true;
+    });
+}
+
 tg_tensor tg_swiglu(tg_tensor x) noexcept {
     return tg::answer([&] {
         const at::Tensor &input = tg::matrix(x, "swiglu input");

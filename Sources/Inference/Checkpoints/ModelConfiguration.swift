@@ -20,7 +20,21 @@ public struct ModelConfiguration: Sendable {
     public var modelType: String { config["model_type"]?.string ?? "" }
 
     /// Positions that the model was made for.
-    public var contextLength: Int { text("max_position_embeddings") ?? 2048 }
+    ///
+    /// A YaRN scaling lengthens what `max_position_embeddings` says where that is the trained length.
+    public var contextLength: Int {
+        let trained = ["qwen2": 32_768, "qwen3": 32_768][modelType] ?? 2048
+        let written = text("max_position_embeddings") ?? trained
+        let rope = [member("rope_scaling"), member("rope_parameters")].compactMap { $0 }
+            .first { ($0["rope_type"] ?? $0["type"])?.string == "yarn" }
+        guard let rope, let factor = rope["factor"]?.double, factor > 1, factor < 1e6,
+            let stretched = Int(
+                exactly: (Double(rope["original_max_position_embeddings"]?.int ?? written) * factor)
+                    .rounded(.down)
+            )
+        else { return written }
+        return max(written, min(stretched, 16_777_216))
+    }
 
     /// Rows of the embedding.
     public var vocabularySize: Int { text("vocab_size") ?? 0 }
@@ -46,7 +60,12 @@ public struct ModelConfiguration: Sendable {
         return ids
     }
 
-    private func text(_ key: String) -> Int? { (config[key] ?? config["text_config"]?[key])?.int }
+    private func text(_ key: String) -> Int? { member(key)?.int }
+
+    /// A member of the text model's config: multimodal ones nest it.
+    private func member(_ key: String) -> JSONValue? {
+        [config["text_config"]?[key], config[key]].compactMap { $0 }.first { !$0.isNull }
+    }
 
     /// Reads a model folder (`config.json`, or exactly one `.gguf`) or a `.gguf` file.
     /// - Throws: `CheckpointError`.

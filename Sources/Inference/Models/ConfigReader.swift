@@ -1,9 +1,15 @@
+import Checkpoints
 import JSON
-import NN
+import Weights
 
 /// Reads `config.json` field by field; every number is checked against the range that a model can have.
 struct ConfigReader {
     let config: JSONValue
+
+    init(_ config: JSONValue) { self.config = config }
+
+    /// The checkpoint's `config.json`.
+    init(_ reader: WeightReader) { config = reader.checkpoint.config }
 
     /// A whole number in `range`; `otherwise` where the key is absent or null.
     func int(_ key: String, in range: ClosedRange<Int>, otherwise: Int? = nil) throws(ModelError)
@@ -42,44 +48,53 @@ struct ConfigReader {
         return flag
     }
 
-    /// The rotary base and scaling, in the spelling of transformers 5 (`rope_parameters`) or before
-    /// (`rope_theta`, `rope_scaling`).
-    func rotary() throws(ModelError) -> (base: Double, scaling: RotaryEmbedding.Scaling) {
-        let nested = value("rope_parameters") ?? value("rope_scaling") ?? .object(JSONObject())
-        guard nested.object != nil else {
-            throw .config(key: "rope_scaling", found: text(nested), expected: "an object")
-        }
-        let rope = ConfigReader(config: nested)
-        let theta = rope.value("rope_theta") == nil ? self : rope
-        let base = try theta.double("rope_theta", in: 1...1e12, otherwise: 10_000)
-        let kind = (rope.value("rope_type") ?? rope.value("type"))?.string ?? "default"
-        switch kind {
-        case "default", "mrope": return (base, .none)
-        case "linear":
-            return (base, .linear(factor: try rope.double("factor", in: 1e-3...1e6)))
-        case "llama3":
-            let low = try rope.double("low_freq_factor", in: 1e-3...1e6)
-            return (
-                base,
-                .llama3(
-                    factor: try rope.double("factor", in: 1e-3...1e6),
-                    low: low,
-                    high: try rope.double("high_freq_factor", in: low.nextUp...1e6),
-                    original: try rope.double("original_max_position_embeddings", in: 1...1e9)
-                )
-            )
-        default:
-            throw .config(key: "rope_type", found: kind, expected: "default, linear or llama3")
-        }
+    /// Whether the embedding serves as head: of the whole model first, then of its text part.
+    func tied() throws(ModelError) -> Bool {
+        let outer = ConfigReader(["tie": config["tie_word_embeddings"] ?? .null])
+        return try outer.bool("tie", otherwise: bool("tie_word_embeddings", otherwise: false))
     }
 
-    /// The member; nil where it is absent or null.
+    /// How many keys a row sees, by layer; layers that are not in the answer see all.
+    ///
+    /// As transformers: nothing unless `use_sliding_window`; then the layers that `layer_types` names,
+    /// or those from `max_window_layers` on.
+    func windows(layers: Int) throws(ModelError) -> [Int: Int] {
+        guard try bool("use_sliding_window", otherwise: false) else { return [:] }
+        // Absent means 4096; null means none.
+        if let written = self[anyOf: "sliding_window"], written.isNull { return [:] }
+        let window = try int("sliding_window", in: 1...1 << 30, otherwise: 4096)
+        let sliding: [Int]
+        if let types = value("layer_types") {
+            let words = types.array?.compactMap(\.string) ?? []
+            guard words.count == layers, types.array?.count == layers,
+                words.allSatisfy({ $0 == "sliding_attention" || $0 == "full_attention" })
+            else {
+                throw .config(
+                    key: "layer_types",
+                    found: text(types),
+                    expected: "full_attention or sliding_attention for each of \(layers) layers"
+                )
+            }
+            sliding = words.indices.filter { words[$0] == "sliding_attention" }
+        } else {
+            let first = try int("max_window_layers", in: 0...1 << 20, otherwise: 28)
+            sliding = Array(min(first, layers)..<layers)
+        }
+        return Dictionary(uniqueKeysWithValues: sliding.map { ($0, window) })
+    }
+
+    /// The member, of the text part where there is one; nil where it is absent or null.
     func value(_ key: String) -> JSONValue? {
-        guard let value = config[key], !value.isNull else { return nil }
+        guard let value = self[anyOf: key], !value.isNull else { return nil }
         return value
     }
 
-    private func text(_ value: JSONValue) -> String {
+    /// The member, null included; multimodal configs nest those of the text model.
+    private subscript(anyOf key: String) -> JSONValue? {
+        config["text_config"]?[key] ?? config[key]
+    }
+
+    func text(_ value: JSONValue) -> String {
         switch value {
         case .number(let number): String(number.text.prefix(40))
         case .string(let string): "\"\(string.prefix(40))\""

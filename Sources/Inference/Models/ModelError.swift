@@ -2,6 +2,8 @@
 public enum ModelError: Error, Equatable, CustomStringConvertible {
     /// `model_type` is not in the registry.
     case architecture(String, known: [String])
+    /// `model_type` is one that a later model replaces.
+    case outdated(String, successor: String)
     /// A key of `config.json` is absent or outside what the model can be.
     case config(key: String, found: String, expected: String)
     /// There is no such device here.
@@ -12,6 +14,8 @@ public enum ModelError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .architecture(let name, let known):
             "the architecture \(name) is not supported; known: \(known.joined(separator: ", "))"
+        case .outdated(let name, let successor):
+            "the architecture \(name) is not supported; use \(successor) in its place"
         case .config(let key, let found, let expected):
             "config: \(key) is \(found), expected \(expected)"
         case .device(let name): "there is no device \(name); known: cpu"

@@ -10,8 +10,13 @@ public enum ModelRegistry {
     private typealias Loader = @Sendable (WeightReader) throws -> any CausalLanguageModel
 
     private static let loaders: [String: Loader] = [
-        "llama": { try Llama($0) }
+        "llama": { try Decoder($0, .llama($0)) },
+        "qwen2": { try Decoder($0, .qwen2($0)) },
+        "qwen3": { try Decoder($0, .qwen3($0)) },
     ]
+
+    /// Architectures that are known and not supported, and the model to use in their place.
+    private static let successors = ["qwen": "Qwen2.5-14B-Instruct"]
 
     /// The `model_type`s that can be loaded, sorted.
     public static var architectures: [String] { loaders.keys.sorted() }
@@ -28,6 +33,9 @@ public enum ModelRegistry {
     ) throws -> any CausalLanguageModel {
         guard device == "cpu" else { throw ModelError.device(device) }
         guard let loader = loaders[checkpoint.modelType] else {
+            if let successor = successors[checkpoint.modelType] {
+                throw ModelError.outdated(checkpoint.modelType, successor: successor)
+            }
             throw ModelError.architecture(checkpoint.modelType, known: architectures)
         }
         let reader = WeightReader(checkpoint, dtype: dtype, progress: progress)

@@ -7,6 +7,28 @@ struct WeightScope {
     let reader: WeightReader
     let prefix: String
 
+    /// The decoder's weights, below whichever prefix the checkpoint's writer has put them.
+    static func decoder(of reader: WeightReader) -> WeightScope {
+        let prefixes = ["model", "model.language_model", "language_model.model", "language_model"]
+        let found = prefixes.first { reader.has("\($0).embed_tokens.weight") }
+        let bare = found == nil && reader.has("embed_tokens.weight")
+        return WeightScope(reader: reader, prefix: found ?? (bare ? "" : "model"))
+    }
+
+    /// The head beside this decoder, or nil where the embedding serves.
+    ///
+    /// A head of its own wins over the flag `tied`, as in transformers; the same bytes twice are kept
+    /// once.
+    func ownHead(from input: Int, to output: Int, tied: Bool) throws -> Linear? {
+        let root = WeightScope(reader: reader, prefix: "")
+        let names = ["lm_head", "language_model.lm_head", "model.lm_head"]
+        let own = names.first { reader.has("\($0).weight") }
+        if tied, own.map({ reader.areEqual("\($0).weight", path("embed_tokens.weight")) }) ?? true {
+            return nil
+        }
+        return try root.linear(own ?? "lm_head", from: input, to: output)
+    }
+
     /// The weights one level down.
     subscript(name: String) -> WeightScope {
         WeightScope(reader: reader, prefix: path(name))

@@ -6,12 +6,17 @@ public struct Attention {
     private let heads: Int
     private let keyHeads: Int
     private let headSize: Int
+    private let window: Int
 
     /// `heads` query heads share `keyHeads` key-value heads of `headSize`.
-    public init(heads: Int, keyHeads: Int, headSize: Int) {
+    ///
+    /// `window`: a row sees so many keys, its own among them; nil: all before it.
+    public init(heads: Int, keyHeads: Int, headSize: Int, window: Int? = nil) {
         self.heads = heads
         self.keyHeads = keyHeads
         self.headSize = headSize
+        // No sequence is longer, and adding to it cannot overflow.
+        self.window = min(max(1, window ?? .max), 1 << 40)
     }
 
     /// `qkv` `[T, (heads + 2 · keyHeads) · headSize]`, rotated already, to `[T, heads · headSize]`.
@@ -36,6 +41,7 @@ public struct Attention {
             keyHeads: keyHeads,
             size: headSize,
             scale: 1 / Float(headSize).squareRoot(),
+            window: window,
             runs: packed
         )
     }

@@ -13,4 +13,17 @@ public struct RMSNorm {
 
     /// `[T, D]` to `[T, D]`.
     public func callAsFunction(_ x: Tensor) -> Tensor { x.rmsNorm(weight, epsilon: epsilon) }
+
+    /// Each of `heads` heads of `x` from `column` on, in place.
+    ///
+    /// A head is as wide as the weight.
+    public func callAsFunction(_ x: Tensor, column: Int, heads: Int) -> Tensor {
+        x.headsNormed(
+            column: column,
+            heads: heads,
+            size: weight.count,
+            weight: weight,
+            epsilon: epsilon
+        )
+    }
 }

@@ -43,6 +43,25 @@ extension Tensor {
         Tensor(tg_rms_norm(handle, weight.handle, epsilon))
     }
 
+    /// The same over each of `heads` heads of `size` from `column` on, in place; `weight` `[size]`.
+    public func headsNormed(
+        column: Int,
+        heads: Int,
+        size: Int,
+        weight: Tensor,
+        epsilon: Float
+    ) -> Tensor {
+        let done = tg_head_norm(
+            handle,
+            Int64(column),
+            Int64(heads),
+            Int64(size),
+            weight.handle,
+            epsilon
+        )
+        return done ? self : .undefined
+    }
+
     /// `silu(gate) · up` for `[T, 2N]` that holds gate, then up: `[T, N]`.
     public func swiglu() -> Tensor { Tensor(tg_swiglu(handle)) }
 
@@ -68,13 +87,16 @@ extension Tensor {
         return done ? self : .undefined
     }
 
-    /// Causal attention of `self [T, (heads + 2 · keyHeads) · size]` (queries, keys, values; rotated
-    /// already) over the runs' caches, which take the new keys and values up: `[T, heads · size]`.
+    /// Causal attention over the runs' caches, which take the new keys and values up.
+    ///
+    /// `self` is `[T, (heads + 2 · keyHeads) · size]`: queries, keys, values, rotated already. Answers
+    /// `[T, heads · size]`. A row sees the last `window` keys up to its own.
     package func attention(
         heads: Int,
         keyHeads: Int,
         size: Int,
         scale: Float,
+        window: Int,
         runs: [tg_run]
     ) -> Tensor {
         Tensor(
@@ -84,6 +106,7 @@ extension Tensor {
                 Int64(keyHeads),
                 Int64(size),
                 scale,
+                Int64(window),
                 runs,
                 Int64(runs.count)
             )

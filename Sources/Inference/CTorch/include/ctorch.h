@@ -72,6 +72,9 @@ tg_tensor tg_linear(tg_tensor x, tg_tensor w, tg_tensor bias) TG_NOEXCEPT;
 tg_tensor tg_embedding(tg_tensor w, const int32_t *ids, int64_t count) TG_NOEXCEPT;
 // x · rsqrt(mean(x²) + eps) over the last axis in float32, rounded, then · w [D].
 tg_tensor tg_rms_norm(tg_tensor x, tg_tensor w, float eps) TG_NOEXCEPT;
+// The same over each of `heads` heads of `dim`, in place, in columns from `column` of x [T, *]; w [dim].
+bool tg_head_norm(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor w,
+                  float eps) TG_NOEXCEPT;
 // silu(x[:, :N]) · x[:, N:] for x [T, 2N].
 tg_tensor tg_swiglu(tg_tensor x) TG_NOEXCEPT;
 // Rotates the halves (NeoX) of `heads` heads of `dim`, in place, in columns from `column` of x [T, *].
@@ -92,9 +95,9 @@ typedef struct tg_run {
 
 // qkv [T, (heads + 2 · kv_heads) · dim], rotated already. Writes the new keys and values into the
 // caches (dtype of qkv) and answers [T, heads · dim]: causal softmax(q·kᵀ · scale)·v, in float32,
-// key blocks of 64 from position 0 with running maximum and sum.
+// key blocks of 64 with running maximum and sum. A row sees the last `window` keys up to its own.
 tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
-                       const tg_run *runs, int64_t run_count) TG_NOEXCEPT;
+                       int64_t window, const tg_run *runs, int64_t run_count) TG_NOEXCEPT;
 
 // Weights --------------------------------------------------------------------------------------
 

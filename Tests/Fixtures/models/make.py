@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Makes the small random checkpoints beside this script, and what transformers computes with them.
+
+    venv=$(scripts/python-env.sh parity)
+    "$venv/bin/python" Tests/Fixtures/models/make.py [NAME …]
+
+The two of Llama are larger, with a tokeniser, for the tests of whole requests. Each of the others has config.json, model.safetensors and golden.safetensors: input_ids, the logits of every position and a
+greedy continuation (float32, eager). The seed is the first with which every greedy step has a margin of
+0.01 between the best two logits, a thousand times what float32 rounds away.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+HERE = Path(__file__).resolve().parent
+VOCABULARY, LENGTH, GREEDY, MARGIN = 256, 40, 12, 0.01
+
+COMMON = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 4096, "eos_token_id": VOCABULARY - 1,
+}  # fmt: skip
+
+
+def rope(theta: float, kind: str = "default", **more: float | bool) -> dict:
+    return {"rope_type": kind, "rope_theta": theta, **more}
+
+
+MODELS = {
+    "qwen2": (
+        Qwen2ForCausalLM,
+        Qwen2Config(**COMMON, num_hidden_layers=2, rope_parameters=rope(1e6)),
+    ),
+    "qwen2-window": (
+        Qwen2ForCausalLM,
+        Qwen2Config(
+            **COMMON, num_hidden_layers=3, rope_parameters=rope(1e4), tie_word_embeddings=True,
+            use_sliding_window=True, sliding_window=7, max_window_layers=1,
+        ),
+    ),
+    "qwen3": (
+        Qwen3ForCausalLM,
+        Qwen3Config(
+            **COMMON, num_hidden_layers=2, head_dim=16, rope_parameters=rope(1e6), tie_word_embeddings=True,
+        ),
+    ),
+    "qwen3-yarn": (
+        Qwen3ForCausalLM,
+        Qwen3Config(
+            **COMMON, num_hidden_layers=2, head_dim=16, attention_bias=True,
+            rope_parameters=rope(100.0, "yarn", factor=4.0, original_max_position_embeddings=64),
+        ),
+    ),
+}  # fmt: skip
+
+
+def fill(model: PreTrainedModel, seed: int) -> None:
+    """Weights whose logits are not flat, as those of the default initialisation are."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in sorted(model.named_parameters()):
+            noise = torch.randn(weight.shape, generator=generator)
+            if weight.ndim >= 2:
+                gain = 2.5 if "o_proj" in name or "down_proj" in name else 1.0
+                weight.copy_(noise * gain / math.sqrt(weight[0].numel()))
+            elif name.endswith("bias"):
+                weight.copy_(noise * 0.2)
+            else:
+                weight.copy_(1 + 0.2 * noise)
+
+
+def greedy(model: PreTrainedModel, ids: torch.Tensor) -> tuple[list[int], float]:
+    """The continuation, by full recomputation, and its smallest margin."""
+    tokens: list[int] = []
+    margin = math.inf
+    while len(tokens) < GREEDY:
+        row = model(torch.cat([ids, torch.tensor(tokens, dtype=torch.long)])[None]).logits[0, -1]
+        best = row.topk(2)
+        margin = min(margin, float(best.values[0] - best.values[1]))
+        tokens.append(int(best.indices[0]))
+    return tokens, margin
+
+
+def make(name: str) -> None:
+    kind, config = MODELS[name]
+    config._attn_implementation = "eager"
+    model = kind(config).eval()
+    for seed in range(1000):
+        fill(model, seed)
+        ids = torch.randint(0, VOCABULARY, (LENGTH,), generator=torch.Generator().manual_seed(seed))
+        with torch.inference_mode():
+            tokens, margin = greedy(model, ids)
+            logits = model(ids[None]).logits[0]
+        if margin >= MARGIN and len(set(tokens)) > GREEDY // 2:
+            break
+    folder = HERE / name
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    # Without metadata the file is the same wherever it is made.
+    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
+    save_file(
+        {"input_ids": ids, "logits": logits.contiguous(), "greedy_tokens": torch.tensor(tokens)},
+        folder / "golden.safetensors",
+    )
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    print(f"{name}: seed {seed}, margin {margin:.3f}, deviation {logits.std():.2f}, {tokens}")
+
+
+def main() -> int:
+    torch.set_num_threads(1)
+    for name in sys.argv[1:] or MODELS:
+        make(name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
