@@ -24,7 +24,7 @@ int tg_bmp_decode(const uint8_t *bytes, size_t count, const tg_media_limits *lim
                   tg_picture *picture, tg_media_error *error) {
     (void)orient;
     AVFrame *frame = NULL;
-    int code = tg_still(AV_CODEC_ID_BMP, bytes, count, limits, "BMP", 0, &frame, error);
+    int code = tg_still(AV_CODEC_ID_BMP, bytes, count, limits, "BMP", &frame, error);
     if (code) return code;
     code = tg_still_rgb(frame, "BMP", picture, error);
     av_frame_free(&frame);

@@ -51,7 +51,7 @@ int tg_png_decode(const uint8_t *b, size_t count, const tg_media_limits *limits,
     }
     memcpy(kept + used, end, sizeof end);
     AVFrame *frame = NULL;
-    int code = tg_still(AV_CODEC_ID_PNG, kept, used + sizeof end, limits, "PNG", b[28] == 1, &frame, error);
+    int code = tg_still(AV_CODEC_ID_PNG, kept, used + sizeof end, limits, "PNG", &frame, error);
     free(kept);
     if (code) return code;
     code = tg_still_rgb(frame, "PNG", picture, error);

@@ -6,10 +6,9 @@
 
 #include <libavcodec/avcodec.h>
 
-// Decodes a whole file as one packet. The frame is freed by the caller. `suspect` says that missing rows
-// may hide among others (interlacing), so that the picture is always decoded twice.
+// Decodes a whole file as one packet. The frame is freed by the caller.
 int tg_still(enum AVCodecID codec, const uint8_t *bytes, size_t count, const tg_media_limits *limits,
-             const char *name, int suspect, AVFrame **frame, tg_media_error *error);
+             const char *name, AVFrame **frame, tg_media_error *error);
 
 // Copies packed, grey and palette formats into RGB without alpha; 16 bits keep their high byte, but grey
 // alone saturates as Pillow's I;16 does.

@@ -172,7 +172,7 @@ int tg_webp_decode(const uint8_t *b, size_t count, const tg_media_limits *limits
     int code = walk(b, count, 1, &p, error);
     if (code) return code;
     AVFrame *frame = NULL;
-    code = tg_still(AV_CODEC_ID_WEBP, p.file, p.file_size, limits, "WebP", 0, &frame, error);
+    code = tg_still(AV_CODEC_ID_WEBP, p.file, p.file_size, limits, "WebP", &frame, error);
     free(p.owned);
     if (code) return code;
     if (frame->format == AV_PIX_FMT_YUV420P || frame->format == AV_PIX_FMT_YUVA420P) {

@@ -74,6 +74,15 @@ def deep_png(pixel_format: str, array: np.ndarray) -> bytes:
     ).stdout
 
 
+def interlaced_png(array: np.ndarray) -> bytes:
+    height, width = array.shape[:2]
+    command = f"ffmpeg -v error -f rawvideo -pix_fmt rgb24 -s {width}x{height} -i - -flags +ildct"
+    command += " -c:v png -f image2pipe -"
+    return subprocess.run(
+        command.split(), input=array.tobytes(), capture_output=True, check=True
+    ).stdout
+
+
 def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -127,6 +136,7 @@ def images() -> None:
         "animated.png",
         encoded(base, "PNG", save_all=True, append_images=[Image.fromarray(pixels(23, 17))]),
     )
+    image("interlaced.png", interlaced_png(pixels(23, 17)))
     image("one.png", encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG"))
     image("interlaced.gif", encoded(few, "GIF", interlace=1))
     image(
