@@ -170,6 +170,7 @@ let frontTests: [Target] = [
     ),
     tests("EngineLink", ["EngineLink", "JSON", "CLinux", "TestSupport", "scripted-engine"]),
     tests("OpenAI", ["OpenAI", "JSON"]),
+    tests("Server", ["Server"]),
     tests("Streams", ["Streams"]),
     tests("Generations", ["Generations", "EngineLink"]),
     tests("JSON", ["JSON"]),

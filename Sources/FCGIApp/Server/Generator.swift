@@ -127,18 +127,17 @@ final class Generator: Sendable {
     {
         let now = monotonicSeconds()
         let amount = plan.reservation
-        let (wait, budget) = limiter.with(principal.keyID, principal.limits, now: now) { budget in
+        let (refusal, budget) = limiter.with(principal.keyID, principal.limits, now: now) {
+            budget in
             (budget.reserve(tokens: amount, now: now), budget)
         }
         call.limitHeaders = Gate.headers(of: budget)
-        guard let wait else { return }
-        let parallel = principal.limits.parallel.map { budget.running >= $0 } ?? false
-        throw .rateLimitExceeded(
-            parallel
-                ? "\(principal.limits.parallel ?? 0) requests at once"
-                : "\(principal.limits.tokens ?? 0) tokens per minute",
-            retryAfter: Int(wait.rounded(.up))
-        )
+        switch refusal {
+        case nil: return
+        case .limit(let name, let seconds):
+            throw .rateLimitExceeded(name, retryAfter: Int(seconds.rounded(.up)))
+        case .spent(let seconds): throw .insufficientQuota(retryAfter: Int(seconds.rounded(.up)))
+        }
     }
 
     private func submit(_ plan: GenerationPlan, _ stream: GenerationStream, _ principal: Principal)
@@ -162,6 +161,7 @@ final class Generator: Sendable {
                     request,
                     model: plan.load,
                     key: principal.keyID,
+                    weight: principal.weight,
                     keepAlive: plan.keepAlive
                 ) { [pool, number = run.number] event in
                     pool.run(number) { run.take(event, part: part) }

@@ -8,6 +8,8 @@ struct Principal: Sendable {
     let owner: String
     /// The key's own limits, or the default ones.
     let limits: KeyBudget.Limits
+    /// The key's share of the engine against other keys.
+    let weight: Int
     /// Nil for anybody.
     private let key: KeyRecord?
 
@@ -18,8 +20,10 @@ struct Principal: Sendable {
         limits = KeyBudget.Limits(
             requests: key.rpm ?? standard.requests,
             tokens: key.tpm,
-            parallel: key.maxParallel
+            parallel: key.maxParallel,
+            daily: key.budgetPerDay.map { KeyBudget.Daily(owner: key.owner, tokens: $0) }
         )
+        weight = key.weight
     }
 
     private init() {
@@ -27,6 +31,7 @@ struct Principal: Sendable {
         keyID = "-"
         owner = "-"
         limits = KeyBudget.Limits()
+        weight = 1
     }
 
     /// Everybody, where `auth.enabled` is false (loopback only).
