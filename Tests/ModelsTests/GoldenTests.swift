@@ -43,7 +43,9 @@ struct Golden {
 }
 
 @Suite struct GoldenTests {
-    static let names = ["llama-tied", "llama-llama3rope", "qwen2", "qwen2-window", "qwen3"]
+    static let names = [
+        "llama-tied", "llama-llama3rope", "qwen2", "qwen2-window", "qwen3", "qwen3-yarn",
+    ]
 
     @Test(arguments: names)
     func `logits of every position are those of transformers`(_ name: String) throws {

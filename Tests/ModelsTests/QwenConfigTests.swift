@@ -68,7 +68,7 @@ struct Altered {
         config["layer_types"] = nil
     }
 
-    static let names = ["qwen2", "qwen2-window", "qwen3"]
+    static let names = ["qwen2", "qwen2-window", "qwen3-yarn"]
 
     @Test(arguments: names)
     func `both spellings of a config mean the same`(_ name: String) throws {

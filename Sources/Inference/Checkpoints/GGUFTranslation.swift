@@ -32,6 +32,10 @@ enum GGUFTranslation {
             if let original = int("rope.scaling.original_context_length") {
                 scaling["original_max_position_embeddings"] = .int(original)
             }
+            for key in ["beta_fast", "beta_slow"] {
+                guard let value = double("rope.scaling.yarn_\(key)"), value > 0 else { continue }
+                scaling[key] = .double(value)
+            }
             config["rope_scaling"] = .object(scaling)
         }
         if let hasHead { config["tie_word_embeddings"] = .bool(!hasHead) }

@@ -1,12 +1,13 @@
 import Checkpoints
-import JSON
+package import JSON
 import Weights
 
 /// Reads `config.json` field by field; every number is checked against the range that a model can have.
-struct ConfigReader {
+package struct ConfigReader {
     let config: JSONValue
 
-    init(_ config: JSONValue) { self.config = config }
+    /// Any `config.json`, or an object inside one.
+    package init(_ config: JSONValue) { self.config = config }
 
     /// The checkpoint's `config.json`.
     init(_ reader: WeightReader) { config = reader.checkpoint.config }

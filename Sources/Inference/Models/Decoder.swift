@@ -25,8 +25,8 @@ struct DecoderConfig {
     /// Keys that a row of a layer sees; no entry: all before it.
     var windows: [Int: Int] = [:]
 
-    /// What all families spell alike; `headSize` is the one of configs that name none.
-    init(_ reader: WeightReader, headSize: Int? = nil) throws(ModelError) {
+    /// What all families spell alike; `headSize` and `trained` are those of configs that name none.
+    init(_ reader: WeightReader, headSize: Int? = nil, trained: Int = 2048) throws(ModelError) {
         let config = ConfigReader(reader)
         layers = try config.int("num_hidden_layers", in: 1...1024)
         hidden = try config.int("hidden_size", in: 1...131_072)
@@ -46,11 +46,15 @@ struct DecoderConfig {
         }
         inner = try config.int("intermediate_size", in: 1...1_048_576)
         vocabulary = try config.int("vocab_size", in: 1...4_194_304)
-        _ = try config.int("max_position_embeddings", in: 1...16_777_216, otherwise: 1)
+        let length = try config.int(
+            "max_position_embeddings",
+            in: 1...16_777_216,
+            otherwise: trained
+        )
         context = reader.checkpoint.contextLength
         epsilon = Float(try config.double("rms_norm_eps", in: 0...1, otherwise: 1e-6))
         tied = try config.tied()
-        (base, scaling) = try config.rotary(context: context)
+        (base, scaling) = try config.rotary(context: length)
         if let activation = config.value("hidden_act")?.string,
             activation != "silu", activation != "swish"
         {

@@ -7,7 +7,7 @@ extension DecoderConfig {
     /// What `config.json` says of a Qwen2 model.
     static func qwen2(_ reader: WeightReader) throws(ModelError) -> DecoderConfig {
         let config = ConfigReader(reader)
-        var decoder = try DecoderConfig(reader)
+        var decoder = try DecoderConfig(reader, trained: 32_768)
         decoder.inputBias = true
         decoder.windows = try config.windows(layers: decoder.layers)
         return decoder

@@ -7,7 +7,7 @@ extension DecoderConfig {
     /// What `config.json` says of a Qwen3 model.
     static func qwen3(_ reader: WeightReader) throws(ModelError) -> DecoderConfig {
         let config = ConfigReader(reader)
-        var decoder = try DecoderConfig(reader, headSize: 128)
+        var decoder = try DecoderConfig(reader, headSize: 128, trained: 32_768)
         decoder.headNorms = true
         decoder.inputBias = try config.bool("attention_bias", otherwise: false)
         decoder.outputBias = decoder.inputBias

@@ -3,10 +3,10 @@ import Glibc
 #endif
 public import Torch
 
-/// Rotary positions (Su et al.
+/// Rotary positions (RoFormer, Su 2021) in the half-split layout.
 ///
-/// 2021) in the half-split layout, with the frequency scalings of published checkpoints. Cosines
-/// and sines are tabled once, up to the highest position met.
+/// With the frequency scalings of published checkpoints. Cosines and sines are tabled once, up to the
+/// highest position met.
 public final class RotaryEmbedding {
     /// How frequencies are stretched beyond the trained length.
     public enum Scaling: Equatable, Sendable {
@@ -16,6 +16,9 @@ public final class RotaryEmbedding {
         case linear(factor: Double)
         /// Llama 3: long waves divided by `factor`, short ones kept, a ramp between.
         case llama3(factor: Double, low: Double, high: Double, original: Double)
+        /// YaRN (Peng et al. 2023): long waves divided, short ones kept, a ramp between by their number of
+        /// turns in the trained length; cosines and sines scaled.
+        case yarn(YaRN)
         /// Divided one by one (GGUF `rope_freqs.weight`, `[headSize / 2]`).
         case factors([Float])
     }
@@ -23,6 +26,7 @@ public final class RotaryEmbedding {
     private let angles: Tensor
     private let headSize: Int
     private let frequencies: [Float]
+    private let factor: Float
     private var filled = 0
     /// Positions in the table.
     public let positions: Int
@@ -31,6 +35,11 @@ public final class RotaryEmbedding {
     public init(headSize: Int, base: Double, scaling: Scaling, positions: Int) {
         self.headSize = headSize
         self.positions = positions
+        if case .yarn(let yarn) = scaling {
+            factor = Float(yarn.attentionFactor)
+        } else {
+            factor = 1
+        }
         frequencies = Self.frequencies(headSize: headSize, base: base, scaling: scaling)
         angles = .reserved([positions, headSize], .float32)
     }
@@ -62,8 +71,8 @@ public final class RotaryEmbedding {
         for position in filled..<end {
             for index in 0..<half {
                 let angle = Float(position) * frequencies[index]
-                data[position * headSize + index] = cosf(angle)
-                data[position * headSize + half + index] = sinf(angle)
+                data[position * headSize + index] = cosf(angle) * factor
+                data[position * headSize + half + index] = sinf(angle) * factor
             }
         }
         filled = end
@@ -71,10 +80,13 @@ public final class RotaryEmbedding {
 
     /// The angle a position of each pair of a head, in float32 as the checkpoints were trained.
     public static func frequencies(headSize: Int, base: Double, scaling: Scaling) -> [Float] {
-        (0..<headSize / 2).map { index in
+        if case .yarn(let yarn) = scaling {
+            return yarn.frequencies(headSize: headSize, base: base)
+        }
+        return (0..<headSize / 2).map { index in
             let plain = 1 / powf(Float(base), Float(2 * index) / Float(headSize))
             switch scaling {
-            case .none: return plain
+            case .none, .yarn: return plain
             case .linear(let factor): return plain / Float(factor)
             case .factors(let factors):
                 return factors.indices.contains(index) ? plain / factors[index] : plain

@@ -4,13 +4,17 @@
     venv=$(scripts/python-env.sh parity)
     "$venv/bin/python" Tests/Fixtures/models/make.py [NAME …]
 
-The two of Llama are larger, with a tokeniser, for the tests of whole requests. Each of the others has config.json, model.safetensors and golden.safetensors: input_ids, the logits of every position and a
-greedy continuation (float32, eager). The seed is the first with which every greedy step has a margin of
-0.01 between the best two logits, a thousand times what float32 rounds away.
+The two of Llama are larger, with a tokeniser, for the tests of whole requests. Each of the others has
+config.json, model.safetensors and golden.safetensors: input_ids, the logits of every position and a greedy
+continuation (float32, eager). The seed is the first with which every greedy step has a margin of 0.01 between
+the best two logits, a thousand times what float32 rounds away.
+
+rope.json has the frequencies and attention factors that transformers computes for published scalings.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -18,6 +22,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 HERE = Path(__file__).resolve().parent
 VOCABULARY, LENGTH, GREEDY, MARGIN = 256, 40, 12, 0.01
@@ -28,7 +33,7 @@ COMMON = {
 }  # fmt: skip
 
 
-def rope(theta: float, kind: str = "default", **more: float | bool) -> dict:
+def rope(theta: float, kind: str = "default", **more: float | bool | None) -> dict:
     return {"rope_type": kind, "rope_theta": theta, **more}
 
 
@@ -113,10 +118,56 @@ def make(name: str) -> None:
     print(f"{name}: seed {seed}, margin {margin:.3f}, deviation {logits.std():.2f}, {tokens}")
 
 
+QWEN = {"head_dim": 128, "max_position_embeddings": 32768}
+ROPES = [
+    (QWEN, rope(1e6, "yarn", factor=4.0, original_max_position_embeddings=32768)),
+    (QWEN, rope(1e6, "yarn", factor=2.5)),
+    (QWEN, rope(1e6, "yarn", factor=None, original_max_position_embeddings=8192)),
+    (QWEN, rope(1e6, "yarn", factor=4.0, attention_factor=1.25, beta_fast=64.0, beta_slow=2.0)),
+    (
+        {"head_dim": 64, "max_position_embeddings": 131072},
+        rope(150000.0, "yarn", factor=32.0, original_max_position_embeddings=4096, truncate=False),
+    ),
+    (
+        {"head_dim": 64, "max_position_embeddings": 163840},
+        rope(1e4, "yarn", factor=40.0, original_max_position_embeddings=4096, mscale=1.0, mscale_all_dim=0.7),
+    ),
+    (
+        {"head_dim": 16, "max_position_embeddings": 4096},
+        rope(1e4, "yarn", factor=8.0, original_max_position_embeddings=16, mscale=0.7, mscale_all_dim=0.0),
+    ),
+    (
+        {"head_dim": 128, "max_position_embeddings": 131072},
+        rope(
+            5e5, "llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+            original_max_position_embeddings=8192,
+        ),
+    ),
+    ({"head_dim": 64, "max_position_embeddings": 4096}, rope(1e4, "linear", factor=3.0)),
+    ({"head_dim": 64, "max_position_embeddings": 4096}, rope(1e4, "dynamic", factor=3.0)),
+]  # fmt: skip
+
+
+def make_ropes() -> None:
+    cases = []
+    for fields, parameters in ROPES:
+        config = Qwen3Config(**fields, rope_parameters=dict(parameters))
+        frequencies, factor = ROPE_INIT_FUNCTIONS[parameters["rope_type"]](config, None)
+        cases.append(
+            {
+                "config": {**fields, "rope_parameters": parameters},
+                "frequencies": frequencies.double().tolist(),
+                "attention_factor": factor,
+            }
+        )
+    (HERE / "rope.json").write_text("[\n" + ",\n".join(map(json.dumps, cases)) + "\n]\n")
+
+
 def main() -> int:
     torch.set_num_threads(1)
     for name in sys.argv[1:] or MODELS:
         make(name)
+    make_ropes()
     return 0
 
 
