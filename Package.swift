@@ -68,6 +68,8 @@ let front: [Target] = [
     room("Text", "Inference", ["JSON", "CPCRE2"]),
     room("EngineLink", "Inference", ["JSON", "CLinux"]),
     room("Checkpoints", "Inference", ["JSON"]),
+    room("Vision", "Inference", []),
+    room("MediaLink", "Inference", ["JSON", "Vision"]),
     room("Generations", "FCGIApp", ["EngineLink"]),
     room("KeyStore", "Auth", ["CLinux", .grdb, .grdbSQLite, .crypto]),
     room("AdminCLI", "Auth", ["KeyStore", "JSON", .argumentParser]),
@@ -92,6 +94,23 @@ let front: [Target] = [
             "EngineLink", "JSON", "CLinux", "Checkpoints", .argumentParser, .logging,
         ],
         path: "Sources/FCGIApp/Main",
+        swiftSettings: rules
+    ),
+]
+
+// The media process: the only one that links decoders.
+let media: [Target] = [
+    .target(
+        name: "CMedia",
+        path: "Sources/Inference/CMedia",
+        linkerSettings: ["avformat", "avcodec", "swscale", "avutil", "jpeg", "m"].map {
+            .linkedLibrary($0)
+        }
+    ),
+    .executableTarget(
+        name: "torchgate-media",
+        dependencies: ["CMedia", "Vision", "MediaLink", "JSON", "CLinux"],
+        path: "Sources/Inference/MediaMain",
         swiftSettings: rules
     ),
 ]
@@ -178,6 +197,8 @@ let frontTests: [Target] = [
     tests("Checkpoints", ["Checkpoints", "JSON"]),
     tests("FastCGI", ["FastCGI", "CLinux"]),
     tests("Nginx", ["Nginx"]),
+    tests("Vision", ["Vision"]),
+    tests("MediaProcess", ["torchgate-media", "CMedia", "MediaLink", "Vision", "JSON", "CLinux"]),
     tests("Doctor", ["Doctor", "Settings", "Nginx", "KeyStore", "Checkpoints", "JSON"]),
     tests("Text", ["Text", "JSON"]),
 ]
@@ -200,7 +221,8 @@ let engineTests: [Target] = [
 let package = Package(
     name: "torchgate",
     products: [
-        .executable(name: "torchgate", targets: ["torchgate"])
+        .executable(name: "torchgate", targets: ["torchgate"]),
+        .executable(name: "torchgate-media", targets: ["torchgate-media"]),
     ] + (withTorch ? [.executable(name: "torchgate-engine", targets: ["torchgate-engine"])] : []),
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -209,6 +231,6 @@ let package = Package(
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
-    targets: front + frontTests + (withTorch ? engine + engineTests : []),
+    targets: front + media + frontTests + (withTorch ? engine + engineTests : []),
     cxxLanguageStandard: .cxx20
 )

@@ -14,12 +14,14 @@ http_port=${HTTP_PORT:-8080}
 models=$(pwd)/.deps/models
 model=${MODEL:-SmolLM2-135M-Instruct}
 
-if [ -e "$run/torchgate.pid" ] && kill -0 "$(cat "$run/torchgate.pid")" 2>/dev/null; then
+# shellcheck source=scripts/running.sh
+. scripts/running.sh
+if running_pid "$run" >/dev/null; then
     echo "torchgate already runs from $RUN_DIR; 'make stop' ends it" >&2
     exit 1
 fi
 
-state=$run/state
+state=${TORCHGATE_PATHS_STATE_DIR:-${TORCHGATE_STATE_DIR:-$run/state}}
 mkdir -p "$state"
 chmod 700 "$state"
 tls=$run/tls
@@ -32,7 +34,7 @@ if [ ! -s "$tls/cert.pem" ] || ! openssl x509 -checkend 86400 -noout -in "$tls/c
         -keyout "$tls/key.pem" -out "$tls/cert.pem" 2>/dev/null
 fi
 
-export TORCHGATE_PATHS_STATE_DIR=${TORCHGATE_PATHS_STATE_DIR:-$state}
+export TORCHGATE_PATHS_STATE_DIR=$state
 if [ ! -s "$state/first-key" ]; then
     (
         umask 077
@@ -76,14 +78,14 @@ set_default TORCHGATE_LOG_FORMAT text
 
 rm -f "$run/ready"
 if [ "${DETACH:-}" != 1 ]; then
-    exec "$bin/torchgate" run
+    exec "$bin/torchgate" run --print-key
 fi
 
 setsid nohup "$bin/torchgate" run </dev/null >"$run/torchgate.log" 2>&1 &
 pid=$!
 for _ in $(seq 1 300); do
     if [ -e "$run/ready" ]; then
-        cat "$run/ready"
+        sed "s|^\(  key  *\).*|\1$key|" "$run/ready" # which has no key, nor has the log
         exit 0
     fi
     if ! kill -0 "$pid" 2>/dev/null; then break; fi

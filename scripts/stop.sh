@@ -2,14 +2,16 @@
 # Ends what `make run` started from RUN_DIR.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-pid_file=${RUN_DIR:-.run}/torchgate.pid
-if [ ! -e "$pid_file" ] || ! pid=$(cat "$pid_file") || ! kill -0 "$pid" 2>/dev/null; then
+# shellcheck source=scripts/running.sh
+. scripts/running.sh
+if ! pid=$(running_pid "${RUN_DIR:-.run}"); then
     echo "torchgate does not run from ${RUN_DIR:-.run}"
     exit 0
 fi
 kill -TERM "$pid"
 for _ in $(seq 1 700); do
-    if ! kill -0 "$pid" 2>/dev/null; then exit 0; fi
+    # Also gone where only its parent has not taken note yet.
+    if ! readlink "/proc/$pid/exe" >/dev/null 2>&1; then exit 0; fi
     sleep 0.1
 done
 echo "torchgate ($pid) does not end" >&2

@@ -55,6 +55,19 @@ check "a request is answered over HTTPS" answers
 echo "      first answer, engine started: $(since "$start")"
 engine=$(main_pid torchgate-engine@1.service)
 check "the engine is started by its socket" test "$engine" != 0
+# What the engine's user finds in the engine's mount namespace; the front's user sees the same files outside.
+inside() { nsenter -t "$engine" -m setpriv --reuid torchgate --regid torchgate --init-groups "$@" 2>/dev/null; }
+outside() { setpriv --reuid torchgate --regid torchgate --init-groups "$@"; }
+for file in /var/lib/torchgate/keys/keys.db /var/lib/torchgate/pepper /etc/torchgate/torchgate.yaml; do
+    check "$file can be read outside the engine" outside cat "$file"
+    if inside cat "$file" >/dev/null; then bad "the engine can read $file"; else ok "and not by the engine"; fi
+done
+check "the engine sees its models" inside ls /usr/share/torchgate/models/SmolLM2-135M-Instruct
+if inside ls /run/credentials/torchgate.service >/dev/null; then
+    bad "the engine can read the front's credentials"
+else
+    ok "the front's credentials are hidden from the engine"
+fi
 
 # A restart with requests under way.
 ask 60 '{"messages":[{"role":"user","content":"Hello"}],"max_tokens":200,"stream":true,"ignore_eos":true}' \

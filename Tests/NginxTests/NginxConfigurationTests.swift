@@ -138,6 +138,40 @@ import Testing
         #expect(plain.contains("add_header x-request-id $rid always;"))
     }
 
+    @Test func `what needs no key is limited by address and takes no body`() throws {
+        for isDevelopment in [true, false] {
+            var configuration = NginxConfiguration()
+            configuration.isDevelopment = isDevelopment
+            let text = try text(configuration)
+            var open = blocks(text, opening: "location = /").filter { !$0.contains("internal;") }
+            #expect(open.count == (isDevelopment ? 8 : 7))
+            open += blocks(text, opening: "location /ws/ {")
+            for block in open {
+                #expect(block.contains("limit_req zone=address burst=800 nodelay;"))
+                #expect(block.contains("client_max_body_size 1k;"))
+                #expect(block.contains("_pass_request_body off;"))
+            }
+        }
+    }
+
+    @Test func `every server answers nginx's own errors as JSON, none of them with 500`() throws {
+        let text = try text(NginxConfiguration())
+        let servers = blocks(text, opening: "server {").filter { $0.contains("listen ") }
+        #expect(servers.count == 2)
+        for server in servers {
+            #expect(server.contains("error_page 500 501 502 503 505 =503 @e503;"))
+            for status in [400, 401, 403, 404, 405, 408, 413, 414, 429, 503, 504] {
+                #expect(server.contains("error_page \(status)") || status == 503)
+                let page = try #require(blocks(server, opening: "location @e\(status) {").first)
+                #expect(page.contains("add_header x-request-id \"$rid\" always;"))
+                #expect(page.contains("\"code\":"))
+                #expect(page.contains("Retry-After") == [429, 503].contains(status))
+                let isSecure = server.contains(" ssl ")
+                #expect(page.contains("Strict-Transport-Security") == isSecure)
+            }
+        }
+    }
+
     @Test func `in development plain HTTP is on loopback, and port 0 leaves it out`() throws {
         var configuration = NginxConfiguration()
         configuration.isDevelopment = true

@@ -47,6 +47,7 @@ struct SettingsLoaderTests {
         "models: {settings: {m: {colour: red}}}",
         "models: {settings: {m: {generation: {colour: red}}}}", "auth: {enabled: perhaps}",
         "auth: {enabled: false}", "generation: {top_p: 0}",
+        "limits: {body_bytes: 536870912, body_bytes_total: 268435456}",
     ])
     func `a wrong file is refused and names the setting`(yaml: String) {
         #expect(throws: SettingsError.self) { try load { $0.file = ("a.yaml", yaml) } }

@@ -1,6 +1,7 @@
 public import ArgumentParser
 import Foundation
 import KeyStore
+public import Synchronization
 
 /// `torchgate keys …`: the operator's commands over API keys.
 ///
@@ -19,15 +20,26 @@ public struct Keys: ParsableCommand {
     public init() {}
 }
 
+/// What the server's settings say about the state directory.
+public enum StateDirectory {
+    /// Reads `paths.state_dir` from the server's files; its argument is `--config`.
+    ///
+    /// Set once by the program, before its commands run; without it the default holds.
+    public static let fromSettings = Mutex<(@Sendable (String?) throws -> String)?>(nil)
+}
+
 /// Where the store is; the same options on every command.
 struct StateOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "The server's state directory.",
-            discussion: "Default: TORCHGATE_STATE_DIR, else /var/lib/torchgate."
+            discussion: "Default: the server's setting paths.state_dir."
         )
     )
     var stateDir: String?
+
+    @Option(help: "The server's settings; default /etc/torchgate/torchgate.yaml if there is one.")
+    var config: String?
 
     @Option(
         help: ArgumentHelp(
@@ -38,11 +50,27 @@ struct StateOptions: ParsableArguments {
     var pepperFile: String?
 
     var files: StateFiles {
-        let environment = ProcessInfo.processInfo.environment
-        return StateFiles(
-            state: stateDir ?? environment["TORCHGATE_STATE_DIR"] ?? "/var/lib/torchgate",
-            pepper: pepperFile ?? environment["TORCHGATE_PEPPER_FILE"]
-        )
+        get throws {
+            StateFiles(
+                state: try directory,
+                pepper: pepperFile ?? ProcessInfo.processInfo.environment["TORCHGATE_PEPPER_FILE"]
+            )
+        }
+    }
+
+    /// The flag, else the setting by the server's rule: the environment, the exact name first, then files.
+    private var directory: String {
+        get throws {
+            if let stateDir { return stateDir }
+            let environment = ProcessInfo.processInfo.environment
+            for name in ["TORCHGATE_PATHS_STATE_DIR", "TORCHGATE_STATE_DIR"] {
+                guard let path = environment[name] else { continue }
+                guard !path.isEmpty else { throw ValidationError("\(name) is empty") }
+                return path
+            }
+            let read = StateDirectory.fromSettings.withLock { $0 }
+            return try read?(config) ?? "/var/lib/torchgate"
+        }
     }
 
     func validate() throws {

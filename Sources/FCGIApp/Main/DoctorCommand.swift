@@ -47,7 +47,7 @@ struct DoctorCommand: ParsableCommand {
             keys: ServeCommand.stateFiles(settings),
             engine: executable.isEmpty ? "\(beside)/torchgate-engine" : executable,
             version: Version.text,
-            models: ModelsCommand.entries(settings),
+            models: ModelFolders.entries(settings),
             readModel: { Self.problem(of: $0, settings) }
         )
     }

@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Checkpoints
-internal import Foundation
+internal import Server
 internal import Settings
 
 /// `torchgate models list`.
@@ -20,33 +20,9 @@ struct ModelsCommand: ParsableCommand {
 
         func run() throws {
             let settings = try options.load()
-            for entry in ModelsCommand.entries(settings) {
+            for entry in ModelFolders.entries(settings) {
                 print("\(entry.id)\t\(entry.ownedBy)\t\(entry.path)")
             }
         }
-    }
-
-    /// What is found in the folders and the cache, and what the settings name by its path.
-    static func entries(_ settings: Settings) -> [CatalogEntry] {
-        let environment = ProcessInfo.processInfo.environment
-        let cache = "\(environment["HOME"] ?? "")/.cache/huggingface"
-        let home = settings.models.huggingFaceHome
-        var entries = ModelCatalog.scan(
-            directories: settings.models.directories,
-            huggingFaceHome: home.isEmpty ? environment["HF_HOME"] ?? cache : home
-        )
-        for (id, model) in settings.models.settings.sorted(by: { $0.key < $1.key }) {
-            guard let path = model.path, !entries.contains(where: { $0.id == id }) else { continue }
-            entries.append(
-                CatalogEntry(
-                    id: id,
-                    path: path,
-                    created: Date(timeIntervalSince1970: 0),
-                    ownedBy: "user",
-                    hasWeights: true
-                )
-            )
-        }
-        return entries
     }
 }

@@ -23,10 +23,10 @@ struct NginxFiles {
         nginx.runDirectory = run
         if nginx.isDevelopment {
             nginx.accessLog = "\(run)/access.json"
-            nginx.errorLog = "\(run)/nginx-error.log"
+            nginx.errorLog = Self.errorLog(in: run)
         }
         let body = settings.nginx.bodyDirectory
-        nginx.bodyDirectory = body.isEmpty ? "\(run)/nginx-body" : body
+        nginx.bodyDirectory = body.isEmpty ? BodyFolder(settings).path : body
         nginx.bodyBytes = settings.limits.bodyBytes
         nginx.addressRate = settings.nginx.addressRate
         nginx.addressBurst = settings.nginx.addressBurst
@@ -38,6 +38,8 @@ struct NginxFiles {
         return nginx
     }
 
+    /// nginx's error log in a run directory, in development.
+    static func errorLog(in run: String) -> String { "\(run)/nginx-error.log" }
     /// The folder of the files in a run directory.
     static func folder(in run: String) -> String { "\(run)/nginx" }
     /// The file that nginx is started with.

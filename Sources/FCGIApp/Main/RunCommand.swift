@@ -8,7 +8,8 @@ internal import Settings
 ///
 /// This process binds the FastCGI socket and hands it down, so that no connection is refused while a
 /// server that died is replaced. It starts a dead server again at once (after three in a row that lived
-/// less than a second, a second later), ends when nginx ends, and ends both on SIGINT and SIGTERM.
+/// less than a second, a second later), ends with 1 when nginx ends by itself, and ends both on SIGINT
+/// and SIGTERM. Ready is when the server said so and nginx accepts connections.
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
@@ -17,9 +18,12 @@ struct RunCommand: ParsableCommand {
 
     @OptionGroup var options: SettingsOptions
 
+    @Flag(help: "Print the development key of RUN_DIR/env, too, once all is ready.")
+    var printKey = false
+
     func run() throws {
         let settings = try options.load()
-        let house = try House(settings: settings, arguments: options.arguments)
+        let house = try House(settings: settings, arguments: options.arguments, printsKey: printKey)
         try house.run()
     }
 }
@@ -28,6 +32,7 @@ struct RunCommand: ParsableCommand {
 private final class House {
     private let settings: Settings
     private let arguments: [String]
+    private let printsKey: Bool
     private let directory: String
     private let listener: Int32
     private let signals: Int32
@@ -36,10 +41,17 @@ private final class House {
     private var serverStarted: UInt64 = 0
     private var shortLives = 0
     private var stopping = false
+    private let news: NotifySocket
+    private let door: FrontDoor
+    private let bodies: BodyFolder
+    private var serverIsReady = false
+    private var isAnnounced = false
+    private var nginxFailed = false
 
-    init(settings: Settings, arguments: [String]) throws {
+    init(settings: Settings, arguments: [String], printsKey: Bool) throws {
         self.settings = settings
         self.arguments = arguments
+        self.printsKey = printsKey
         directory = settings.runDirectory
         try NginxFiles(settings: settings).write()
         let group: gid_t? = getgrnam(settings.nginx.user).map { $0.pointee.gr_gid }
@@ -49,11 +61,21 @@ private final class House {
         let wanted = [SIGTERM, SIGINT, SIGHUP, SIGCHLD]
         signals = tg_signalfd(wanted, Int32(wanted.count))
         guard signals >= 0 else { throw SystemError("cannot watch signals") }
+        news = try NotifySocket(path: "\(directory)/notify.sock")
+        door = FrontDoor(settings)
+        bodies = BodyFolder(settings)
     }
 
     func run() throws {
         try Data("\(getpid())\n".utf8).write(to: URL(fileURLWithPath: "\(directory)/torchgate.pid"))
-        defer { unlink("\(directory)/torchgate.pid") }
+        if settings.nginx.bodyDirectory.isEmpty { try bodies.make() }
+        defer {
+            bodies.remove()
+            unlink(news.path)
+            unlink("\(directory)/torchgate.pid")
+        }
+        unlink("\(directory)/ready")
+        door.clear()
         nginx = try spawn(
             [
                 "/usr/sbin/nginx", "-p", directory, "-c", NginxFiles.mainFile(in: directory), "-e",
@@ -63,13 +85,19 @@ private final class House {
         )
         try startServer()
         while true {
-            var waiting = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
-            _ = poll(&waiting, 1, -1)
+            var waiting = [signals, news.descriptor].map {
+                pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+            }
+            _ = poll(&waiting, 2, isAnnounced ? -1 : 20)
+            if news.heardReady() { serverIsReady = true }
+            if serverIsReady, !isAnnounced, !stopping, door.isOpen(by: nginx) { announce() }
             while case let signal = tg_signalfd_read(signals), signal > 0 {
                 if signal == SIGCHLD {
-                    if try reap() { return }
+                    guard try reap() else { continue }
+                    if nginxFailed { throw ExitCode(1) }
+                    return
                 } else if signal == SIGHUP {
-                    kill(nginx, SIGHUP)
+                    signalNginx(SIGHUP)
                 } else {
                     stop()
                 }
@@ -85,16 +113,68 @@ private final class House {
         while case let pid = waitpid(-1, &status, WNOHANG), pid > 0 {
             if pid == server {
                 server = 0
-                if stopping { kill(nginx, SIGQUIT) } else { try restartServer() }
+                if stopping { signalNginx(SIGQUIT) } else { try restartServer() }
             } else if pid == nginx {
                 nginx = 0
                 if !stopping {
-                    FileHandle.standardError.write(Data("nginx ended; see \(directory)\n".utf8))
+                    nginxFailed = true
+                    complain(status)
                     stop()
                 }
             }
         }
         return stopping && server == 0 && nginx == 0
+    }
+
+    /// Pid 0 would be this whole process group, with whoever called.
+    private func signalNginx(_ signal: Int32) {
+        if nginx != 0 { kill(nginx, signal) }
+    }
+
+    private func complain(_ status: Int32) {
+        let how =
+            status & 0x7f == 0 ? "exit status \(status >> 8 & 0xff)" : "signal \(status & 0x7f)"
+        let ports = [settings.server.port, settings.server.httpPort].filter { $0 > 0 }
+            .map(String.init).joined(separator: " or ")
+        let log = NginxFiles(settings: settings).configuration.errorLog
+        let text = """
+            torchgate run: nginx ended by itself (\(how)), so all ends; is port \(ports) another's? \
+            See \(log)
+
+            """
+        FileHandle.standardError.write(Data(text.utf8))
+    }
+
+    /// Writes `ready`, for who waits for it, and prints the same; with the key only where it is asked for.
+    private func announce() {
+        isAnnounced = true
+        let environment = "\(directory)/env"
+        let file = URL(fileURLWithPath: "\(directory)/ready")
+        try? Data(banner(key: "API_KEY in \(environment)").utf8).write(to: file, options: .atomic)
+        let key = printsKey ? firstKey(environment) : nil
+        print(banner(key: key ?? "API_KEY in \(environment)"), terminator: "")
+        fflush(nil)
+    }
+
+    private func banner(key: String) -> String {
+        guard settings.server.mode == .development else { return "Torchgate is ready.\n" }
+        let base = "https://127.0.0.1:\(settings.server.port)"
+        return """
+            Torchgate is ready.
+              URL      \(base)/v1
+              CA file  \(settings.server.certificate)
+              key      \(key)
+              try      . \(directory)/env && curl --cacert $CA_FILE $BASE_URL/v1/chat/completions \
+            -H "Authorization: Bearer $API_KEY" -H "Content-Type: application/json" \
+            -d '{"stream":true,"messages":[{"role":"user","content":"What is the capital of France?"}]}'
+
+            """
+    }
+
+    private func firstKey(_ environment: String) -> String? {
+        let text = try? String(contentsOfFile: environment, encoding: .utf8)
+        let line = text?.split(separator: "\n").first { $0.hasPrefix("API_KEY=") }
+        return line.map { String($0.dropFirst("API_KEY=".count)) }
     }
 
     /// First the server, so that it can finish streams; nginx leaves after it.
@@ -104,8 +184,8 @@ private final class House {
         unlink("\(directory)/ready")
         if server != 0 {
             kill(server, again ? SIGKILL : SIGTERM)
-        } else if nginx != 0 {
-            kill(nginx, SIGTERM)
+        } else {
+            signalNginx(SIGTERM)
         }
     }
 
@@ -120,14 +200,18 @@ private final class House {
         let program = executablePath()
         server = try spawn(
             [program, "serve", "--inherited", "--owns-engine"] + arguments,
-            stdin: listener
+            stdin: listener,
+            environment: ["NOTIFY_SOCKET": news.path]
         )
     }
 
-    private func spawn(_ words: [String], stdin: Int32?) throws -> pid_t {
+    private func spawn(_ words: [String], stdin: Int32?, environment own: [String: String] = [:])
+        throws -> pid_t
+    {
         let null = open("/dev/null", O_RDONLY | O_CLOEXEC)
         defer { close(null) }
-        let environment = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
+        let environment = ProcessInfo.processInfo.environment.merging(own) { $1 }
+            .map { "\($0.key)=\($0.value)" }
         let pid = withCStrings(words) { argv in
             withCStrings(environment) { envp in
                 tg_spawn(argv, envp, stdin ?? null, 1, 2, nil, 0, 0, SIGTERM)

@@ -109,6 +109,7 @@ struct ServeCommand: ParsableCommand {
         var fastCGI = FastCGISettings(sources: [source])
         fastCGI.maxExchanges = settings.server.maxConnections
         fastCGI.maxBodyBytes = settings.limits.bodyBytes
+        fastCGI.maxBodyBytesInHand = settings.limits.bodyBytesTotal
         for name in settings.server.socketUsers + [settings.nginx.user] {
             if let user = getpwnam(name) { fastCGI.allowedUsers.insert(user.pointee.pw_uid) }
         }
@@ -137,12 +138,13 @@ private struct ServingHouse {
             _ = tg_set_thread_name("reactor")
             listener.run(tick: {
                 application.tick()
-                Systemd.notify("WATCHDOG=1")
+                if application.isAlive { Systemd.notify("WATCHDOG=1") }
             })
         }
         reactor.stackSize = 1 << 20
         reactor.start()
-        announce()
+        log.notice("ready", metadata: ["version": "\(Version.text)"])
+        Systemd.notify("READY=1\nSTATUS=ready")
         application.preload()
         var waiting = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
         while true {
@@ -150,30 +152,6 @@ private struct ServingHouse {
             if tg_signalfd_read(signals) > 0 { break }
         }
         stop(signals)
-    }
-
-    private func announce() {
-        log.notice("ready", metadata: ["version": "\(Version.text)"])
-        Systemd.notify("READY=1\nSTATUS=ready")
-        guard settings.server.mode == .development else { return }
-        let base = "https://127.0.0.1:\(settings.server.port)"
-        let environment = "\(settings.runDirectory)/env"
-        let text = """
-            Torchgate is ready.
-              URL      \(base)/v1
-              CA file  \(settings.server.certificate)
-              key      API_KEY in \(environment)
-              try      . \(environment) && curl --cacert $CA_FILE $BASE_URL/v1/chat/completions \
-            -H "Authorization: Bearer $API_KEY" -H "Content-Type: application/json" \
-            -d '{"stream":true,"messages":[{"role":"user","content":"What is the capital of France?"}]}'
-
-            """
-        print(text, terminator: "")
-        fflush(nil)
-        try? Data(text.utf8).write(
-            to: URL(fileURLWithPath: "\(settings.runDirectory)/ready"),
-            options: .atomic
-        )
     }
 
     /// A second signal ends it at once.

@@ -50,7 +50,9 @@ struct SettingsOptions: ParsableArguments {
     }
 
     /// The settings from all sources.
-    func load() throws -> Settings {
+    ///
+    /// `ignored`: variables of the environment that are not looked at.
+    func load(without ignored: Set<String> = []) throws -> Settings {
         var loader = SettingsLoader()
         if let path = Self.file(config, standard: "/etc/torchgate/torchgate.yaml") {
             loader.file = (path, try String(contentsOfFile: path, encoding: .utf8))
@@ -58,7 +60,9 @@ struct SettingsOptions: ParsableArguments {
         if let path = Self.file(envFile, standard: ".env") {
             loader.environmentFile = (path, try String(contentsOfFile: path, encoding: .utf8))
         }
-        loader.environment = ProcessInfo.processInfo.environment
+        loader.environment = ProcessInfo.processInfo.environment.filter {
+            !ignored.contains($0.key)
+        }
         if let host { loader.flags.append("server.host=\(host)") }
         if let port { loader.flags.append("server.port=\(port)") }
         if let model { loader.flags.append("models.default=\(model)") }

@@ -11,6 +11,46 @@ enum Systemd {
     }
 }
 
+/// Hears what a child tells with `Systemd.notify`, as the service manager does.
+struct NotifySocket {
+    /// What the child's NOTIFY_SOCKET must say.
+    let path: String
+    /// Becomes readable when there is news.
+    let descriptor: Int32
+
+    /// Binds the path anew.
+    init(path: String) throws {
+        self.path = path
+        unlink(path)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let fits = withUnsafeMutableBytes(of: &address.sun_path) { room in
+            guard path.utf8.count < room.count else { return false }
+            room.copyBytes(from: path.utf8)
+            return true
+        }
+        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | O_CLOEXEC | O_NONBLOCK, 0)
+        let length = socklen_t(MemoryLayout<sockaddr_un>.size)
+        let isBound = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, length) == 0
+            }
+        }
+        guard fits, isBound else { throw SystemError("cannot bind \(path)") }
+    }
+
+    /// Takes all messages; whether one of them said READY=1.
+    func heardReady() -> Bool {
+        var isReady = false
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        while case let count = recv(descriptor, &bytes, bytes.count, 0), count >= 0 {
+            let lines = bytes[..<count].split(separator: UInt8(ascii: "\n"))
+            isReady = isReady || lines.contains { $0.elementsEqual("READY=1".utf8) }
+        }
+        return isReady
+    }
+}
+
 /// Listening sockets that were open when the process started.
 enum InheritedSockets {
     /// The socket with this name (LISTEN_FDNAMES), else standard input where that is a socket.

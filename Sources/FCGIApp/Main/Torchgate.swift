@@ -1,5 +1,7 @@
 internal import AdminCLI
 internal import ArgumentParser
+internal import Settings
+internal import Synchronization
 
 /// `torchgate`: the server and its operator's commands.
 @main
@@ -13,4 +15,17 @@ struct Torchgate: ParsableCommand {
             SettingsCommand.self, ModelsCommand.self, DoctorCommand.self,
         ]
     )
+
+    /// Tells the operator's commands where the settings lie, then runs the command.
+    static func main() {
+        StateDirectory.fromSettings.withLock {
+            $0 = { config in
+                let words = config.map { ["--config", $0] } ?? []
+                // The pepper's place is no setting; the `keys` commands read it themselves.
+                return try SettingsOptions.parse(words).load(without: ["TORCHGATE_PEPPER_FILE"])
+                    .stateDirectory
+            }
+        }
+        main(nil)
+    }
 }

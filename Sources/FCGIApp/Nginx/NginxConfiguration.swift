@@ -145,7 +145,7 @@ public struct NginxConfiguration: Sendable, Equatable {
             server_name \(serverName);
             ssl_certificate \(certificate);
             ssl_certificate_key \(certificateKey);
-        \(api(folder: folder))
+        \(api(folder: folder, isSecure: true))
           }
         \(plain(folder: folder))
         }
@@ -161,7 +161,7 @@ public struct NginxConfiguration: Sendable, Equatable {
                   server {
                     listen 127.0.0.1:\(httpPort);
                     server_name \(serverName);
-                \(api(folder: folder))
+                \(api(folder: folder, isSecure: false))
                   }
                 """
         }
@@ -169,16 +169,23 @@ public struct NginxConfiguration: Sendable, Equatable {
               server {
                 listen \(host):\(httpPort);
                 server_name \(serverName);
-                set $key_id "";
+            \(common)
+
                 location /.well-known/acme-challenge/ { root \(acmeDirectory); }
+
             \(open(["/health", "/livez", "/readyz"], folder: folder))
+
+                # No body is read here, so that a request of any size hears that it must use HTTPS.
                 location / {
+                  client_max_body_size 0;
                   add_header x-request-id $rid always;
                   if ($has_credential) { return 403 '\(Self.useHTTPS)'; }
                   if ($request_method !~ ^(GET|HEAD)$) { return 403 '\(Self.useHTTPS)'; }
                   default_type application/json;
                   return 308 https://$host$request_uri;
                 }
+
+            \(NginxError.locations(isSecure: false))
               }
             """
     }
@@ -189,13 +196,20 @@ public struct NginxConfiguration: Sendable, Equatable {
         code: "https_required"
     )
 
+    /// Size of a body where none is wanted: anybody may send one there, so it must not reach the spool.
+    private static let noBody = "1k"
+
     /// Pages that need no key.
     private func open(_ paths: [String], folder: String) -> String {
         paths.map { path in
             """
                 location = \(path) {
+                  limit_req zone=address burst=\(addressBurst) nodelay;
+                  client_max_body_size \(Self.noBody);
                   include \(folder)/fcgi_params;
                   fastcgi_param DOCUMENT_URI \(path);
+                  fastcgi_pass_request_headers off;
+                  fastcgi_pass_request_body off;
                   fastcgi_read_timeout 3s;
                   fastcgi_pass torchgate_fcgi;
                 }
@@ -203,13 +217,11 @@ public struct NginxConfiguration: Sendable, Equatable {
         }.joined(separator: "\n")
     }
 
-    private func api(folder: String) -> String {
+    /// What all servers say first.
+    private var common: String {
         """
             set $key_id "";
-            set $auth_reason "";
-            http2_max_concurrent_streams 1024;
             keepalive_timeout 75s;
-            client_max_body_size \(bodyBytes);
             client_body_buffer_size 256k;
             client_header_timeout 15s;
             client_body_timeout 30s;
@@ -227,7 +239,16 @@ public struct NginxConfiguration: Sendable, Equatable {
             fastcgi_next_upstream off;
             fastcgi_intercept_errors off;
         \(NginxError.directives)
+        """
+    }
 
+    private func api(folder: String, isSecure: Bool) -> String {
+        """
+        \(common)
+            http2_max_concurrent_streams 1024;
+            client_max_body_size \(bodyBytes);
+
+            # An answer but 2xx, 401 and 403 is a 500 to nginx, which @e503 answers.
             location = /_auth {
               internal;
               include \(folder)/fcgi_params;
@@ -248,7 +269,6 @@ public struct NginxConfiguration: Sendable, Equatable {
               limit_req zone=key burst=\(keyBurst) nodelay;
               auth_request /_auth;
               auth_request_set $key_id $upstream_http_x_key_id;
-              auth_request_set $auth_reason $upstream_http_x_auth_reason;
               root /var/empty;
               try_files /- @app;
             }
@@ -270,19 +290,22 @@ public struct NginxConfiguration: Sendable, Equatable {
             # The id in the path, made by the server, is the credential.
             location /ws/ {
               limit_req zone=address burst=\(addressBurst) nodelay;
+              client_max_body_size \(Self.noBody);
+              proxy_pass_request_body off;
               proxy_http_version 1.1;
               proxy_set_header Upgrade $http_upgrade;
               proxy_set_header Connection $connection_upgrade;
               proxy_set_header Host $host;
               proxy_set_header X-Request-Id $rid;
               proxy_set_header Authorization "";
+              proxy_set_header Content-Length "";
               proxy_buffering off;
               proxy_read_timeout 120s;
               proxy_send_timeout 60s;
               proxy_pass http://torchgate_ws;
             }
 
-        \(NginxError.locations)
+        \(NginxError.locations(isSecure: isSecure))
         """
     }
 }

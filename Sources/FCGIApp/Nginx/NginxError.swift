@@ -82,14 +82,9 @@ enum NginxError {
             headers: retry
         ),
         Page(
-            codes: [500, 501, 505],
-            status: 500,
-            message: "The gateway failed to answer.",
-            type: "server_error",
-            code: "internal_error"
-        ),
-        Page(
-            codes: [502, 503],
+            // nginx's own 500 is a key that could not be checked, or a body that could not be kept:
+            // both pass. The server's own 500 does not come here.
+            codes: [500, 501, 502, 503, 505],
             status: 503,
             message: "The server is overloaded or restarting.",
             type: "server_error",
@@ -115,11 +110,13 @@ enum NginxError {
     /// The locations that answer.
     ///
     /// On the paths of another API errors have that API's form.
-    static var locations: String {
-        pages.map { page in
+    ///
+    /// `isSecure`: whether the server speaks TLS; only there HSTS may be said.
+    static func locations(isSecure: Bool) -> String {
+        let security = isSecure ? [("Strict-Transport-Security", "max-age=63072000")] : []
+        return pages.map { page in
             let headers =
-                ([("x-request-id", "$rid"), ("Strict-Transport-Security", "max-age=63072000")]
-                + page.headers)
+                ([("x-request-id", "$rid")] + security + page.headers)
                 .map { "      add_header \($0.0) \"\($0.1)\" always;" }
             return """
                     location @e\(page.status) {

@@ -92,8 +92,8 @@ public final class Application: Sendable {
         engines.stop(drainSeconds: drainSeconds, unload: unload)
     }
 
-    /// How the engine is doing, for who watches the process.
-    public var engineStatus: EngineStatus { engines.status() }
+    /// Whether the threads that carry the work have gone round lately, for who watches the process.
+    public var isAlive: Bool { engines.isAlive(within: 10) }
 
     /// Answers one request, on its connection thread.
     public func handle(_ exchange: FastCGIExchange) {

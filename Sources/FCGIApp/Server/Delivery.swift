@@ -16,6 +16,8 @@ struct Delivery {
     let stream: GenerationStream
     let writer: ItemWriter
     let settings: Settings
+    /// Seconds after which asking again makes sense while the model loads.
+    let retrySeconds: @Sendable () -> Int
 
     /// Why reading ended.
     enum Ending {
@@ -185,7 +187,7 @@ struct Delivery {
                     return .deadline
                 }
                 if let loadPatience, loadPatience <= 0 {
-                    call.send(APIError.modelLoading(retryAfter: 10))
+                    call.send(APIError.modelLoading(retryAfter: retrySeconds()))
                     return .deadline
                 }
             case .gone(let first):

@@ -13,9 +13,10 @@ struct Gate: Sendable {
     let limiter: RateLimiter
     let standard: KeyBudget.Limits
 
-    /// Answers nginx's first stage: 204 with the key's id, or 401.
+    /// Answers nginx's first stage: 204 with the key's id, 401, or 503 where no key can be checked.
     func authenticate(_ call: Call) {
         guard let keys else { return call.send(status: 204, headers: [("X-Key-Id", "-")], []) }
+        if keys.failure != nil { return call.send(APIError.serverOverloaded(retryAfter: 2)) }
         let presented = Self.credential(
             authorization: call.exchange.request.param("HTTP_AUTHORIZATION"),
             plain: call.exchange.request.param("HTTP_X_API_KEY")
@@ -27,15 +28,17 @@ struct Gate: Sendable {
     }
 
     /// The key in `Authorization: Bearer …`, else in `X-Api-Key`.
+    ///
+    /// Spaces may follow the scheme, as in nginx's map, and nothing is trimmed: a key that is
+    /// accepted here must be one that nginx has counted.
     static func credential(authorization: String?, plain: String?) -> String? {
         if let authorization, !authorization.isEmpty {
-            let words = authorization.split(
-                separator: " ",
-                maxSplits: 1,
-                omittingEmptySubsequences: true
-            )
-            guard words.count == 2, words[0].lowercased() == "bearer" else { return nil }
-            return words[1].trimmingCharacters(in: .whitespaces)
+            let scheme = authorization.utf8.prefix(6).map { $0 | 0x20 }
+            let rest = authorization.utf8.dropFirst(6)
+            guard scheme.elementsEqual("bearer".utf8), rest.first == UInt8(ascii: " ") else {
+                return nil
+            }
+            return String(Substring(rest.drop { $0 == UInt8(ascii: " ") }))
         }
         guard let plain, !plain.isEmpty else { return nil }
         return plain

@@ -190,7 +190,8 @@ final class Generator: Sendable {
     /// The wire's form of an engine's failure.
     static func error(_ failure: GenerationFailure) -> APIError {
         switch failure.code {
-        case "model_load_failed": .modelLoadFailed(failure.message, retryAfter: 10)
+        case "model_load_failed":
+            .modelLoadFailed(failure.message, retryAfter: failure.retryAfterSeconds ?? 10)
         case "request_cancelled": .requestCancelled
         case "draining": .draining(retryAfter: 5)
         case "context_length_exceeded":

@@ -28,34 +28,12 @@ final class ModelLibrary: Sendable {
     func catalog() -> [CatalogEntry] {
         let now = monotonicSeconds()
         if let fresh = state.withLock({ now - $0.scanned < 2 ? $0.entries : nil }) { return fresh }
-        var entries = ModelCatalog.scan(
-            directories: settings.models.directories,
-            huggingFaceHome: huggingFaceHome
-        )
-        for (id, model) in settings.models.settings.sorted(by: { $0.key < $1.key }) {
-            guard let path = model.path, !entries.contains(where: { $0.id == id }) else { continue }
-            let created = Date(timeIntervalSince1970: 0)
-            entries.append(
-                CatalogEntry(
-                    id: id,
-                    path: path,
-                    created: created,
-                    ownedBy: "user",
-                    hasWeights: true
-                )
-            )
-        }
+        let entries = ModelFolders.entries(settings)
         state.withLock { state in
             state.entries = entries
             state.scanned = now
         }
         return entries
-    }
-
-    private var huggingFaceHome: String {
-        if !settings.models.huggingFaceHome.isEmpty { return settings.models.huggingFaceHome }
-        let environment = ProcessInfo.processInfo.environment
-        return environment["HF_HOME"] ?? "\(environment["HOME"] ?? "")/.cache/huggingface"
     }
 
     /// The model of requests that name none.

@@ -160,6 +160,8 @@ public struct GenerationSettings: Sendable, Equatable {
 public struct LimitSettings: Sendable, Equatable {
     /// Bytes of a request body.
     public var bodyBytes = 64 * 1024 * 1024
+    /// Bytes of all requests' bodies together.
+    public var bodyBytesTotal = 1 << 30
     /// Requests waiting for the engine.
     public var queue = 512
     /// Seconds from a request's arrival to its end.

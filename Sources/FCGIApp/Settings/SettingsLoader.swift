@@ -58,6 +58,13 @@ public struct SettingsLoader: Sendable {
                 problem: "may be false only where server.host is a loopback address"
             )
         }
+        if settings.limits.bodyBytesTotal < settings.limits.bodyBytes {
+            throw SettingsError(
+                source: "settings",
+                key: "limits.body_bytes_total",
+                problem: "is less than limits.body_bytes"
+            )
+        }
     }
 
     private func apply(

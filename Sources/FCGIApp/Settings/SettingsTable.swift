@@ -269,6 +269,13 @@ public enum SettingsTable {
             1024...1_073_741_824
         ),
         int(
+            "limits.body_bytes_total",
+            "bytes",
+            "Bodies of all requests in hand together; at least `limits.body_bytes`, beyond it 503.",
+            \.limits.bodyBytesTotal,
+            1_048_576...1_099_511_627_776
+        ),
+        int(
             "limits.queue",
             "requests",
             "Requests that wait for the engine, a cold one too; beyond them 503.",

@@ -29,9 +29,22 @@ public struct CatalogEntry: Sendable, Equatable {
 public enum ModelCatalog {
     /// All models, by id.
     ///
-    /// Of equal ids the first counts: folders in their order, then the cache.
-    public static func scan(directories: [String], huggingFaceHome: String?) -> [CatalogEntry] {
-        var found: [CatalogEntry] = []
+    /// Of equal ids the first counts: `named` (id → path), folders in their order, then the cache.
+    public static func scan(
+        named: [String: String] = [:],
+        directories: [String],
+        huggingFaceHome: String?
+    ) -> [CatalogEntry] {
+        // A path that leads nowhere is listed, so that its model's requests say what is missing.
+        var found = named.map { id, path in
+            CatalogEntry(
+                id: id,
+                path: path,
+                created: changed(path),
+                ownedBy: "user",
+                hasWeights: true
+            )
+        }
         for directory in directories {
             for name in names(in: directory) where isPlain(name) {
                 if let entry = entry(id: name, path: "\(directory)/\(name)", ownedBy: "user") {

@@ -57,7 +57,13 @@ extension Application {
             head: head,
             sessionID: options.sessionID
         )
-        let delivery = Delivery(call: call, stream: stream, writer: writer, settings: settings)
+        let delivery = Delivery(
+            call: call,
+            stream: stream,
+            writer: writer,
+            settings: settings,
+            retrySeconds: { [engines] in engines.summary().retrySeconds }
+        )
         let ending =
             options.stream
             ? delivery.stream() : delivery.whole(choices: plan.prompts.count * plan.n)
@@ -68,7 +74,7 @@ extension Application {
 
     /// What every chunk of an answer begins with.
     func responseHead(prefix: String, _ model: ServedModel, session: String?) -> ResponseHead {
-        let loaded = engines.status().model.flatMap { $0.modelID == model.id ? $0 : nil }
+        let loaded = engines.summary().model.flatMap { $0.modelID == model.id ? $0 : nil }
         let fingerprint = loaded.map { "fp_\($0.revision)_\($0.dtype)_\(Build.version)" }
         return ResponseHead(
             id: session ?? "\(prefix)-\(Self.randomID())",

@@ -3,7 +3,7 @@ internal import EngineLink
 // GET /metrics: Prometheus' text form.
 extension Application {
     func exposition(_ call: Call) {
-        let status = engines.status()
+        let status = engines.summary()
         let states = ["absent", "loading", "serving", "draining", "cool_down"]
         var gauges: [(String, Double)] = [
             ("torchgate_requests_running", Double(status.running)),

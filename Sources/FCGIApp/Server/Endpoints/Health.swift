@@ -20,7 +20,7 @@ extension Application {
 
     /// GET /health: what pollers of three other servers look for, in one object.
     func health(_ call: Call) {
-        let status = engines.status()
+        let status = engines.summary()
         let healthy = acceptsWork
         let up = status.state == .serving
         let error = status.state == .coolDown ? status.cause?.rawValue : nil
@@ -40,7 +40,7 @@ extension Application {
 
     /// GET /status: what the engine is doing.
     func status(_ call: Call) {
-        let status = engines.status()
+        let status = engines.summary()
         let loaded = status.state == .serving || status.state == .draining
         let word: JSONValue =
             switch status.state {
@@ -66,7 +66,7 @@ extension Application {
     func unload(_ call: Call) {
         let timeout = call.query("timeout").flatMap(Double.init) ?? 30
         let force = call.query("force") == "true"
-        let before = engines.status()
+        let before = engines.summary()
         switch engines.unload(timeout: min(max(0, timeout), 600), force: force) {
         case .unloaded(let model):
             let freed = model?.residentBytes ?? before.residentBytes
