@@ -6,10 +6,8 @@ public import JSON
 /// Reading costs the headers only; weights are touched by those who copy them.
 public final class Checkpoint: Sendable {
     /// What is known without the weights.
-    ///
-    /// For GGUF, `tie_word_embeddings` is filled in here.
     public let configuration: ModelConfiguration
-    /// `config.json`, or the same made from GGUF metadata.
+    /// `config.json`, or the same made from the metadata and tensors of a GGUF file.
     public let config: JSONValue
     /// Tensors by their Hugging Face names.
     public let tensors: [String: TensorEntry]
@@ -34,6 +32,13 @@ public final class Checkpoint: Sendable {
     /// Rows of the embedding.
     public var vocabularySize: Int { configuration.vocabularySize }
 
+    /// How the file spells a key of `config` or a tensor's name, where it spells them differently.
+    public func spelling(of name: String) -> String? {
+        guard let metadata = ggufMetadata else { return nil }
+        let stored = GGUFTranslation.stored(name)
+        return stored == name ? GGUFTranslation.key(name, metadata) : stored
+    }
+
     /// Opens a folder with `config.json` and safetensors (one file, or several with an index), a
     /// `.gguf` file, or a folder with exactly one.
     /// - Throws: `CheckpointError`.
@@ -43,23 +48,24 @@ public final class Checkpoint: Sendable {
         if let gguf = configuration.ggufPath {
             let file = try MappedFile(gguf)
             let parsed = try GGUFFile(file)
+            let shapes = parsed.rows.map { ($0.name, $0.shape) }
+            let config = try GGUFTranslation.config(
+                parsed.metadata,
+                tensors: Dictionary(shapes) { first, _ in first },
+                file: file.name
+            )
+            self.config = config
             entries = parsed.rows.map { row in
                 TensorEntry(
                     name: GGUFTranslation.name(row.name),
                     format: row.format,
                     shape: row.shape,
                     bytes: row.bytes,
-                    ropePermutedHeads: GGUFTranslation.permutedHeads(row.name, parsed.metadata),
+                    ropePermutedHeads: GGUFTranslation.permutedHeads(row.name, config),
                     file: file.name
                 )
             }
             files = [file]
-            let hasHead = entries.contains { $0.name == "lm_head.weight" }
-            config = GGUFTranslation.config(
-                parsed.metadata,
-                vocabulary: configuration.vocabularySize,
-                hasHead: hasHead
-            )
         } else {
             var mapped: [MappedFile] = []
             for name in try Self.shards(of: path) {

@@ -73,8 +73,8 @@ public struct ModelConfiguration: Sendable {
         self.path = path
         if let gguf = try Self.gguf(in: path) {
             let (metadata, mark) = try Self.metadata(of: gguf)
-            let vocabulary = metadata.strings("tokenizer.ggml.tokens")?.count
-            config = GGUFTranslation.config(metadata, vocabulary: vocabulary, hasHead: nil)
+            let name = gguf.split(separator: "/").last.map(String.init) ?? gguf
+            config = try GGUFTranslation.config(metadata, tensors: nil, file: name)
             generationConfig = nil
             ggufMetadata = metadata
             ggufPath = gguf

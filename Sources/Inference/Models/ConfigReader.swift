@@ -49,6 +49,11 @@ package struct ConfigReader {
         return flag
     }
 
+    /// Whether the attention's output has a bias: `attention_bias` means all, GGUF files tell them apart.
+    func outputBias(beside inputBias: Bool) throws(ModelError) -> Bool {
+        try bool("attention_output_bias", otherwise: inputBias)
+    }
+
     /// Whether the embedding serves as head: of the whole model first, then of its text part.
     func tied() throws(ModelError) -> Bool {
         let outer = ConfigReader(["tie": config["tie_word_embeddings"] ?? .null])

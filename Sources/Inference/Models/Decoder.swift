@@ -102,6 +102,16 @@ public final class Decoder: CausalLanguageModel {
         let factors =
             reader.has(name)
             ? try reader.tensor(name, [config.headSize / 2], as: .float32).floats : nil
+        if let factors {
+            let isSound = factors.allSatisfy { $0 > 0 && $0.isFinite }
+            guard config.scaling == .none, isSound else {
+                throw ModelError.config(
+                    key: "rope_type",
+                    found: isSound ? "another beside \(name)" : "a factor of \(name) not above 0",
+                    expected: "one sound scaling"
+                )
+            }
+        }
         return RotaryEmbedding(
             headSize: config.headSize,
             base: config.base,

@@ -9,7 +9,7 @@ extension DecoderConfig {
         let config = ConfigReader(reader)
         var decoder = try DecoderConfig(reader)
         decoder.inputBias = try config.bool("attention_bias", otherwise: false)
-        decoder.outputBias = decoder.inputBias
+        decoder.outputBias = try config.outputBias(beside: decoder.inputBias)
         decoder.mlpBias = try config.bool("mlp_bias", otherwise: false)
         return decoder
     }

@@ -6,6 +6,8 @@ public enum ModelError: Error, Equatable, CustomStringConvertible {
     case outdated(String, successor: String)
     /// A key of `config.json` is absent or outside what the model can be.
     case config(key: String, found: String, expected: String)
+    /// The file has tensors that the model does not compute with.
+    case unused(tensors: [String])
     /// There is no such device here.
     case device(String)
 
@@ -18,6 +20,9 @@ public enum ModelError: Error, Equatable, CustomStringConvertible {
             "the architecture \(name) is not supported; use \(successor) in its place"
         case .config(let key, let found, let expected):
             "config: \(key) is \(found), expected \(expected)"
+        case .unused(let tensors):
+            "the model has no use for \(tensors.count) of the file's tensors: "
+                + tensors.prefix(3).joined(separator: ", ")
         case .device(let name): "there is no device \(name); known: cpu"
         }
     }

@@ -39,7 +39,20 @@ public enum ModelRegistry {
             throw ModelError.architecture(checkpoint.modelType, known: architectures)
         }
         let reader = WeightReader(checkpoint, dtype: dtype, progress: progress)
-        return try Torch.checked { try loader(reader) }
+        let model: any CausalLanguageModel
+        do {
+            model = try Torch.checked { try loader(reader) }
+        } catch ModelError.config(let key, let found, let expected) {
+            // Named as the file's writer knows it.
+            let name = checkpoint.spelling(of: key) ?? key
+            throw ModelError.config(key: name, found: found, expected: expected)
+        }
+        // A GGUF file has what its model computes with and nothing else; leaving something out would
+        // be another model.
+        if checkpoint.isGGUF, !reader.unused.isEmpty {
+            throw ModelError.unused(tensors: reader.unused)
+        }
+        return model
     }
 
     /// The type to compute in on the CPU for a wish of `auto`, `float32`, `bfloat16` or `float16`.

@@ -10,7 +10,7 @@ extension DecoderConfig {
         var decoder = try DecoderConfig(reader, headSize: 128, trained: 32_768)
         decoder.headNorms = true
         decoder.inputBias = try config.bool("attention_bias", otherwise: false)
-        decoder.outputBias = decoder.inputBias
+        decoder.outputBias = try config.outputBias(beside: decoder.inputBias)
         decoder.windows = try config.windows(layers: decoder.layers)
         return decoder
     }

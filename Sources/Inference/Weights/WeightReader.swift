@@ -14,6 +14,7 @@ public final class WeightReader {
     public let dtype: Tensor.DType
     private let progress: (_ done: Int, _ total: Int) -> Void
     private var done = 0
+    private var used: Set<String> = []
 
     /// A reader that reports stored bytes read and their total to `progress`.
     public init(
@@ -28,6 +29,11 @@ public final class WeightReader {
 
     /// Whether the checkpoint has the tensor.
     public func has(_ name: String) -> Bool { checkpoint.tensors[name] != nil }
+
+    /// Names of the checkpoint's tensors, in the file's own spelling, that nothing has asked for.
+    public var unused: [String] {
+        checkpoint.tensors.keys.filter { !used.contains($0) }.map(spelled).sorted()
+    }
 
     /// One tensor of exactly `shape` (one or two axes).
     /// - Throws: `WeightError`.
@@ -58,6 +64,7 @@ public final class WeightReader {
 
     /// Whether two tensors are stored as the same bytes.
     public func areEqual(_ a: String, _ b: String) -> Bool {
+        used.formUnion([a, b])
         guard let a = checkpoint.tensors[a], let b = checkpoint.tensors[b],
             a.format == b.format, a.shape == b.shape, a.bytes.count == b.bytes.count
         else { return false }
@@ -67,11 +74,12 @@ public final class WeightReader {
 
     private func entry(_ name: String, _ shape: [Int]) throws(WeightError) -> TensorEntry {
         guard let entry = checkpoint.tensors[name] else {
-            throw WeightError(tensor: name, file: nil, reason: .missing)
+            throw WeightError(tensor: spelled(name), file: nil, reason: .missing)
         }
+        used.insert(name)
         guard entry.shape == shape else {
             throw WeightError(
-                tensor: name,
+                tensor: spelled(name),
                 file: entry.file,
                 reason: .shape(expected: shape, found: entry.shape)
             )
@@ -88,7 +96,7 @@ public final class WeightReader {
     ) throws(WeightError) {
         guard let format = entry.format.code else {
             throw WeightError(
-                tensor: entry.name,
+                tensor: spelled(entry.name),
                 file: entry.file,
                 reason: .format(entry.format.rawValue)
             )
@@ -105,7 +113,7 @@ public final class WeightReader {
         )
         guard decoded else {
             throw WeightError(
-                tensor: entry.name,
+                tensor: spelled(entry.name),
                 file: entry.file,
                 reason: .decoding(Torch.takeError() ?? "no memory")
             )
@@ -114,6 +122,8 @@ public final class WeightReader {
         done += entry.bytes.count
         progress(done, checkpoint.totalBytes)
     }
+
+    private func spelled(_ name: String) -> String { checkpoint.spelling(of: name) ?? name }
 
     /// Takes the pages of a read-only file mapping off this process; reading again would bring them back.
     private func forget(_ bytes: UnsafeRawBufferPointer) {

@@ -9,6 +9,8 @@ config.json, model.safetensors and golden.safetensors: input_ids, the logits of 
 continuation (float32, eager). The seed is the first with which every greedy step has a margin of 0.01 between
 the best two logits, a thousand times what float32 rounds away.
 
+llama-bias.gguf is the folder of that name as llama.cpp's converter writes it, through gguf-py.
+
 rope.json has the frequencies and attention factors that transformers computes for published scalings.
 """
 
@@ -19,9 +21,18 @@ import math
 import sys
 from pathlib import Path
 
+import gguf
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 HERE = Path(__file__).resolve().parent
@@ -38,6 +49,16 @@ def rope(theta: float, kind: str = "default", **more: float | bool | None) -> di
 
 
 MODELS = {
+    "llama-bias": (
+        LlamaForCausalLM,
+        LlamaConfig(
+            **COMMON, num_hidden_layers=2, attention_bias=True, mlp_bias=True,
+            rope_parameters=rope(
+                5e5, "llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                original_max_position_embeddings=8192,
+            ),
+        ),
+    ),
     "qwen2": (
         Qwen2ForCausalLM,
         Qwen2Config(**COMMON, num_hidden_layers=2, rope_parameters=rope(1e6)),
@@ -118,6 +139,54 @@ def make(name: str) -> None:
     print(f"{name}: seed {seed}, margin {margin:.3f}, deviation {logits.std():.2f}, {tokens}")
 
 
+def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
+    """The rows of a rotary projection in llama.cpp's order: the halves of a head interleaved."""
+    halves = weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:])
+    return halves.swapaxes(1, 2).reshape(weight.shape)
+
+
+def llama3_factors(rope: dict, size: int) -> torch.Tensor:
+    factors = []
+    for frequency in 1.0 / rope["rope_theta"] ** (torch.arange(0, size, 2, dtype=torch.float32) / size):
+        turns = rope["original_max_position_embeddings"] / (2 * math.pi / frequency)
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        share = min(max((turns - low) / (high - low), 0), 1)
+        factors.append(1 / ((1 - share) / rope["factor"] + share))
+    return torch.tensor(factors)
+
+
+def make_gguf(name: str) -> None:
+    """A Llama folder as one file."""
+    config = LlamaConfig.from_pretrained(HERE / name)
+    writer = gguf.GGUFWriter(HERE / f"{name}.gguf", "llama")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    writer.add_tensor("rope_freqs.weight", llama3_factors(config.rope_parameters, config.head_dim).numpy())
+    for key, weight in load_file(HERE / name / "model.safetensors").items():
+        if "q_proj" in key:
+            weight = permuted(weight, config.num_attention_heads)
+        if "k_proj" in key:
+            weight = permuted(weight, config.num_key_value_heads)
+        stored = names.get_name(key, try_suffixes=(".weight", ".bias"))
+        writer.add_tensor(stored, weight.contiguous().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 QWEN = {"head_dim": 128, "max_position_embeddings": 32768}
 ROPES = [
     (QWEN, rope(1e6, "yarn", factor=4.0, original_max_position_embeddings=32768)),
@@ -167,6 +236,7 @@ def main() -> int:
     torch.set_num_threads(1)
     for name in sys.argv[1:] or MODELS:
         make(name)
+    make_gguf("llama-bias")
     make_ropes()
     return 0
 
