@@ -37,6 +37,64 @@ import Testing
         return (try EngineEndpoint(listener: .path(path), build: "test", startGrace: grace), path)
     }
 
+    @Test func `media arrive with their pixels and without descriptors that stay`() throws {
+        let (endpoint, path) = try endpoint()
+        defer { endpoint.finish() }
+        let front = try Peer(path)
+        front.send(.hello(version: WireProtocol.version, build: "f"))
+        front.send(.load(Samples.load))
+        #expect(endpoint.drain(blocking: true).count == 1)
+        endpoint.send(.loaded(Samples.model))
+        let request = try Samples.withMedia()
+        FrontMessage.submit(4, request).send(on: front.socket)
+        FrontMessage.submit(5, Samples.request).send(on: front.socket)
+        var commands: [FrontCommand] = []
+        while commands.count < 2 { commands += endpoint.drain(blocking: true) }
+        #expect(commands == [.submit(4, request), .submit(5, Samples.request)])
+        guard case .submit(_, let arrived) = commands[0] else { return }
+        #expect(
+            arrived.media.map { $0.pixels.withBytes(Array.init) } == [
+                [1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12],
+            ]
+        )
+        #expect(arrived.media.allSatisfy { $0.pixels.descriptor == -1 })
+    }
+
+    @Test func `pixels without their submission end the connection`() throws {
+        let (endpoint, path) = try endpoint()
+        defer { endpoint.finish() }
+        let wrong: [(Peer) throws -> Void] = [
+            { $0.socket.send(FrontMessage.pixels(1, bytes: 3).frame) },
+            { front in
+                for id in [1, 2] as [GenerationID] {
+                    front.socket.send(
+                        FrontMessage.pixels(id, bytes: 3).frame,
+                        passing: try Samples.pixels([1, 2, 3])
+                    )
+                }
+            },
+            { front in
+                front.socket.send(
+                    FrontMessage.pixels(1, bytes: 4).frame,
+                    passing: try Samples.pixels([1, 2, 3])
+                )
+            },
+            { front in
+                front.socket.send(
+                    FrontMessage.pixels(1, bytes: 3).frame,
+                    passing: try Samples.pixels([1, 2, 3])
+                )
+                front.send(.submit(2, try Samples.withMedia()))
+            },
+        ]
+        for send in wrong {
+            let front = try Peer(path)
+            front.send(.hello(version: WireProtocol.version, build: "f"))
+            try send(front)
+            #expect(!front.read().isOpen)
+        }
+    }
+
     @Test func `hello says what is loaded and the next front hears it`() throws {
         let (endpoint, path) = try endpoint()
         defer { endpoint.finish() }

@@ -47,6 +47,47 @@ enum Samples {
         stop: StopConditions(maxTokens: 12, minTokens: 2, stopTokens: [2, 0], ignoreEOS: true),
         logprobs: 20
     )
+    /// A memory file as a front makes it.
+    static func file(_ bytes: [UInt8], isSealed: Bool = true) throws -> Int32 {
+        let file = tg_memfd("test")
+        try #require(file >= 0 && write(file, bytes, bytes.count) == bytes.count)
+        if isSealed { try #require(tg_memfd_seal(file) == 0) }
+        return file
+    }
+
+    static func pixels(_ bytes: [UInt8]) throws -> SharedPixels {
+        try SharedPixels(descriptor: try file(bytes), byteCount: bytes.count)
+    }
+
+    /// An image of 2 × 1 pixels and a clip of 2 frames of 1 × 1 in one prompt.
+    static func withMedia() throws -> GenerationRequest {
+        GenerationRequest(
+            prompt: Array(0..<20),
+            stop: StopConditions(maxTokens: 4),
+            media: [
+                PromptMedia(
+                    kind: .image,
+                    frames: 1,
+                    width: 2,
+                    height: 1,
+                    spans: [1..<5],
+                    identity: [UInt8](0..<32),
+                    pixels: try pixels([1, 2, 3, 4, 5, 6])
+                ),
+                PromptMedia(
+                    kind: .video,
+                    frames: 2,
+                    width: 1,
+                    height: 1,
+                    spans: [7..<9, 10..<12],
+                    secondsPerGrid: 0.1,
+                    identity: [UInt8](repeating: 9, count: 32),
+                    pixels: try pixels([7, 8, 9, 10, 11, 12])
+                ),
+            ]
+        )
+    }
+
     static let step = EngineStep(
         number: .max,
         monotonicNs: 1,
@@ -194,6 +235,41 @@ enum Samples {
         }
     }
 
+    @Test func `media outside the bounds are refused on both sides`() throws {
+        let request = try Samples.withMedia()
+        try request.checkRanges()
+        func refused(_ change: (inout PromptMedia) -> Void) throws {
+            var wrong = request
+            change(&wrong.media[1])
+            #expect(throws: ProtocolError.self) { try wrong.checkRanges() }
+            let frame = FrontMessage.submit(1, wrong).frame
+            #expect(throws: ProtocolError.self) {
+                try FrontMessage(frame, pixels: wrong.media.map(\.pixels))
+            }
+        }
+        try refused { $0.frames = 3 }
+        try refused { $0.width = 0 }
+        try refused { $0.height = -1 }
+        try refused { $0.kind = .image }
+        try refused { $0.spans = [] }
+        try refused { $0.spans = [7..<9, 8..<12] }
+        try refused { $0.spans = [4..<9] }
+        try refused { $0.spans = [10..<21] }
+        try refused { $0.spans = [7..<8, 9..<10, 11..<12] }
+        try refused { $0.identity = [1] }
+        try refused { $0.secondsPerGrid = -1 }
+        let frame = FrontMessage.submit(1, request).frame
+        #expect(throws: ProtocolError.self) { try FrontMessage(frame) }
+    }
+
+    @Test func `pixels that could change are refused`() throws {
+        let open = try Samples.file([1, 2, 3], isSealed: false)
+        #expect(throws: ProtocolError.self) { try SharedPixels(descriptor: open, byteCount: 3) }
+        let short = try Samples.file([1, 2, 3])
+        #expect(throws: ProtocolError.self) { try SharedPixels(descriptor: short, byteCount: 4) }
+        #expect(fcntl(open, F_GETFD) == -1 && fcntl(short, F_GETFD) == -1)
+    }
+
     @Test func `a descriptor arrives with the frame that it was sent with`() throws {
         var ends: [Int32] = [0, 0]
         #expect(tg_socketpair(&ends) == 0)
@@ -204,12 +280,10 @@ enum Samples {
             sender.close()
             receiver.close()
         }
-        let file = tg_memfd("test")
-        #expect(write(file, "hello", 5) == 5)
+        let file = try Samples.pixels(Array("hello".utf8))
         sender.send(FrontMessage.ping(1).frame)
         sender.send(FrontMessage.ping(2).frame, passing: file)
         sender.send(FrontMessage.ping(3).frame)
-        close(file)
         var seen: [(FrontMessage, String?)] = []
         while seen.count < 3 {
             _ = try receiver.receive { frame, passed throws(ProtocolError) in

@@ -120,6 +120,12 @@ int tg_memfd_seal(int fd) {
     return fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
 }
 
+int tg_memfd_is_sealed(int fd) {
+    int wanted = F_SEAL_WRITE | F_SEAL_SHRINK;
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & wanted) == wanted;
+}
+
 int tg_pipe(int fds[2]) { return pipe2(fds, O_CLOEXEC); }
 
 int tg_socketpair(int fds[2]) { return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds); }

@@ -11,6 +11,8 @@ final class EndpointLoop: @unchecked Sendable {
     private var connection: FrameSocket?
     private var saidHello = false
     private var helloDeadline: UInt64 = 0
+    /// Pixels whose submission has not come yet; all of one generation.
+    private var early: (id: GenerationID, pixels: [SharedPixels]) = (0, [])
     private var orphanDeadline: UInt64
     private var orphanGrace = 30
 
@@ -78,6 +80,7 @@ final class EndpointLoop: @unchecked Sendable {
         let socket = FrameSocket(descriptor: descriptor)
         connection = socket
         saidHello = false
+        early = (0, [])
         helloDeadline = tg_monotonic_ns() + Self.nanoseconds(5)
         // Under one lock: a `loaded` is either in this hello or follows it on the connection.
         endpoint.shared.withLock { shared in
@@ -111,16 +114,40 @@ final class EndpointLoop: @unchecked Sendable {
         do throws(ProtocolError) {
             isOpen =
                 try socket.receive { frame, passed throws(ProtocolError) in
-                    // No message takes a descriptor yet.
-                    if let passed { _ = close(passed) }
-                    let message = try FrontMessage(frame)
-                    if let command = try self.command(message, on: socket) {
+                    // Taken over at once, whatever the frame is.
+                    var owned = passed
+                    defer { if let owned { _ = close(owned) } }
+                    let message = try FrontMessage(frame, pixels: self.pixels(for: frame.id))
+                    if case .pixels(let id, let bytes) = message {
+                        guard let passed else { throw ProtocolError("pixels without a file") }
+                        owned = nil
+                        try self.keep(passed, bytes, for: id)
+                    } else if let command = try self.command(message, on: socket) {
                         commands.append(command)
                     }
                 } != .ended
         } catch { isOpen = false }
         if !commands.isEmpty { endpoint.inbox.put(commands) }
         if !isOpen { drop(socket) }
+    }
+
+    private func pixels(for id: GenerationID) -> [SharedPixels] {
+        early.id == id ? early.pixels : []
+    }
+
+    /// The mapping is kept and the descriptor is not: a process may have few of them.
+    private func keep(_ descriptor: Int32, _ bytes: Int, for id: GenerationID)
+        throws(ProtocolError)
+    {
+        let pixels = try SharedPixels(
+            descriptor: descriptor,
+            byteCount: bytes,
+            keepsDescriptor: false
+        )
+        guard saidHello, early.pixels.isEmpty || early.id == id,
+            early.pixels.count < WireRange.media
+        else { throw ProtocolError("pixels without their submission") }
+        early = (id, early.pixels + [pixels])
     }
 
     private func command(_ message: FrontMessage, on socket: FrameSocket) throws(ProtocolError)
@@ -144,7 +171,9 @@ final class EndpointLoop: @unchecked Sendable {
             guard isNew else { throw ProtocolError("load comes once") }
             orphanGrace = request.orphanGrace
             return .load(request)
+        case .pixels: return nil
         case .submit(let id, let request):
+            early = (0, [])
             guard endpoint.shared.withLock({ $0.model != nil }) else {
                 throw ProtocolError("submit before loaded")
             }

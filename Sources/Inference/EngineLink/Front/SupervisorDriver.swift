@@ -101,7 +101,7 @@ final class SupervisorDriver: @unchecked Sendable {
         case .deliver(let receiver, let event): receiver(event)
         case .answer(let waiter, let outcome): waiter.put([outcome])
         case .engine(.send(let message)):
-            if case .connected(let socket) = stage { socket.send(message.frame) }
+            if case .connected(let socket) = stage { message.send(on: socket) }
         case .engine(.log(let line)): supervisor.log(line)
         case .engine(.adopt): adopt()
         case .engine(.launch): launch()

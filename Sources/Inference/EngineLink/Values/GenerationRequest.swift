@@ -15,6 +15,8 @@ public struct GenerationRequest: Sendable, Equatable {
     ///
     /// 0…20: the chosen token's, with so many of the most probable beside it.
     public var logprobs: Int?
+    /// Images and clips, in the order of their placeholders; at most 1024.
+    public var media: [PromptMedia]
     /// The request's id, for the engine's log; at most 128 bytes, cut where longer.
     public var label: String
 
@@ -25,6 +27,7 @@ public struct GenerationRequest: Sendable, Equatable {
         sampling: SamplingParameters = SamplingParameters(),
         stop: StopConditions,
         logprobs: Int? = nil,
+        media: [PromptMedia] = [],
         label: String = ""
     ) {
         self.prompt = prompt
@@ -32,6 +35,7 @@ public struct GenerationRequest: Sendable, Equatable {
         self.sampling = sampling
         self.stop = stop
         self.logprobs = logprobs
+        self.media = media
         self.label = String(decoding: label.utf8.prefix(128), as: UTF8.self)
     }
 }

@@ -20,6 +20,8 @@ public struct LoadRequest: Sendable, Equatable {
     public var stepTokens: Int
     /// Compute threads; nil: the engine's own choice.
     public var threads: Int?
+    /// How Qwen2.5-VL's clips are counted: `original`, or `hf517` as transformers 5.17 does.
+    public var videoPositions: String
     /// Seconds that an engine without a front keeps its model.
     public var orphanGrace: Int
     /// Seconds without work after which the front unloads; 0: never; nil: the supervisor's setting.
@@ -39,6 +41,7 @@ public struct LoadRequest: Sendable, Equatable {
         kvTokens: Int? = nil,
         stepTokens: Int = 512,
         threads: Int? = nil,
+        videoPositions: String = "original",
         orphanGrace: Int = 30,
         idleTimeout: Int? = nil
     ) {
@@ -52,6 +55,7 @@ public struct LoadRequest: Sendable, Equatable {
         self.kvTokens = kvTokens
         self.stepTokens = stepTokens
         self.threads = threads
+        self.videoPositions = videoPositions
         self.orphanGrace = orphanGrace
         self.idleTimeout = idleTimeout
     }
@@ -63,6 +67,6 @@ public struct LoadRequest: Sendable, Equatable {
             && dtype == other.dtype
             && maxSlots == other.maxSlots && maxContext == other.maxContext
             && kvTokens == other.kvTokens && stepTokens == other.stepTokens
-            && threads == other.threads
+            && threads == other.threads && videoPositions == other.videoPositions
     }
 }

@@ -15,7 +15,8 @@ package final class FrameSocket: Sendable {
     private struct Segment {
         var bytes: [UInt8]
         var sent = 0
-        var descriptor: Int32?
+        /// What rides on the first byte; nil once that is sent.
+        var passed: SharedPixels?
     }
 
     private struct Output {
@@ -69,9 +70,9 @@ package final class FrameSocket: Sendable {
 
     /// Writes a frame or queues what does not fit; false when bytes wait or the socket is closed.
     ///
-    /// `passing` is a descriptor that rides on the first byte; it is duplicated.
+    /// The descriptor of `passing` rides on the first byte.
     @discardableResult
-    package func send(_ frame: Frame, passing: Int32? = nil) -> Bool {
+    package func send(_ frame: Frame, passing: SharedPixels? = nil) -> Bool {
         var frame = frame
         frame.hasDescriptor = passing != nil
         return send(bytes: frame.bytes, passing: passing)
@@ -79,16 +80,15 @@ package final class FrameSocket: Sendable {
 
     /// Writes raw bytes in order.
     @discardableResult
-    package func send(bytes: [UInt8], passing: Int32? = nil) -> Bool {
+    package func send(bytes: [UInt8], passing: SharedPixels? = nil) -> Bool {
         output.withLock { output in
             guard output.isOpen else { return false }
-            let copy = passing.map { fcntl($0, F_DUPFD_CLOEXEC, 3) }
             if output.pending == 0 { output.lastMove = tg_monotonic_ns() }
             output.pending += bytes.count
-            if copy == nil, output.segments.last.map({ $0.bytes.count < 1 << 20 }) ?? false {
+            if passing == nil, output.segments.last.map({ $0.bytes.count < 1 << 20 }) ?? false {
                 output.segments[output.segments.count - 1].bytes += bytes
             } else {
-                output.segments.append(Segment(bytes: bytes, descriptor: copy))
+                output.segments.append(Segment(bytes: bytes, passed: passing))
             }
             return flush(&output)
         }
@@ -103,10 +103,9 @@ package final class FrameSocket: Sendable {
         while let segment = output.segments.first {
             let count = segment.bytes.withUnsafeBytes { bytes -> Int in
                 let rest = UnsafeRawBufferPointer(rebasing: bytes[segment.sent...])
-                guard let passed = segment.descriptor else {
+                guard var list = segment.passed?.descriptor else {
                     return tg_send_fds(descriptor, rest.baseAddress, rest.count, nil, 0)
                 }
-                var list = passed
                 return tg_send_fds(descriptor, rest.baseAddress, rest.count, &list, 1)
             }
             if count < 0 {
@@ -116,12 +115,11 @@ package final class FrameSocket: Sendable {
             }
             output.lastMove = tg_monotonic_ns()
             output.pending -= count
-            if let passed = segment.descriptor { _ = Glibc.close(passed) }
             if segment.sent + count == segment.bytes.count {
                 output.segments.removeFirst()
             } else {
                 output.segments[0].sent += count
-                output.segments[0].descriptor = nil
+                output.segments[0].passed = nil
             }
         }
         return true
@@ -179,7 +177,6 @@ package final class FrameSocket: Sendable {
         let wasOpen = output.withLock { output in
             guard output.isOpen else { return false }
             output.isOpen = false
-            for segment in output.segments { _ = segment.descriptor.map { Glibc.close($0) } }
             output.segments = []
             output.pending = 0
             _ = Glibc.close(descriptor)

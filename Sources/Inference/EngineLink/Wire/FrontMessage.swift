@@ -10,12 +10,14 @@ package enum FrontMessage: Sendable, Equatable {
     case stats
     case trim
     case ping(UInt64)
+    /// So many bytes of pixels, for the generation's submission, which follows.
+    case pixels(GenerationID, bytes: Int)
     /// Seconds that the front would keep the idle engine, for the next front; nil: for ever.
     case linger(Int?)
 
     private enum Kind: UInt8 {
         case hello = 1
-        case load, submit, cancel, unload, stats, trim, ping, linger
+        case load, submit, cancel, unload, stats, trim, ping, linger, pixels
     }
 
     /// The frame; the values keep the wire's bounds.
@@ -30,6 +32,7 @@ package enum FrontMessage: Sendable, Equatable {
         case .stats: Self.frame(.stats, [:])
         case .trim: Self.frame(.trim, [:])
         case .ping(let nonce): Self.frame(.ping, ["nonce": .unsigned(nonce)])
+        case .pixels(let id, let bytes): Self.frame(.pixels, ["bytes": .int(bytes)], id)
         case .linger(let seconds):
             Self.frame(.linger, ["seconds": .optional(seconds.map(WireRange.clampSeconds))])
         }
@@ -39,9 +42,20 @@ package enum FrontMessage: Sendable, Equatable {
         Frame(kind: kind.rawValue, id: id, payload: body.bytes())
     }
 
-    /// Reads a frame.
+    /// Sends it; the pixels of a submission's media go ahead, a frame for each.
+    package func send(on socket: FrameSocket) {
+        if case .submit(let id, let request) = self {
+            for medium in request.media {
+                let bytes = medium.pixels.byteCount
+                socket.send(Self.pixels(id, bytes: bytes).frame, passing: medium.pixels)
+            }
+        }
+        socket.send(frame)
+    }
+
+    /// Reads a frame; `pixels` are those that came ahead of a submission.
     /// - Throws: `ProtocolError` for an unknown kind and for every value out of range.
-    package init(_ frame: Frame) throws(ProtocolError) {
+    package init(_ frame: Frame, pixels: [SharedPixels] = []) throws(ProtocolError) {
         guard let kind = Kind(rawValue: frame.kind) else { throw ProtocolError("unknown kind") }
         let fields = try Fields(payload: frame.payload)
         switch kind {
@@ -51,7 +65,7 @@ package enum FrontMessage: Sendable, Equatable {
                 build: try fields.string("build", WireRange.shortText)
             )
         case .load: self = .load(try LoadRequest(fields))
-        case .submit: self = .submit(frame.id, try GenerationRequest(fields))
+        case .submit: self = .submit(frame.id, try GenerationRequest(fields, pixels: pixels))
         case .cancel:
             self = .cancel(
                 frame.id,
@@ -61,6 +75,7 @@ package enum FrontMessage: Sendable, Equatable {
         case .stats: self = .stats
         case .trim: self = .trim
         case .ping: self = .ping(try fields.unsigned("nonce"))
+        case .pixels: self = .pixels(frame.id, bytes: try fields.int("bytes", WireRange.count))
         case .linger: self = .linger(try fields.optionalInt("seconds", WireRange.seconds))
         }
     }

@@ -14,6 +14,10 @@ package enum WireRange {
     static let biasEntries = 1024
     static let stopTokens = 1024
     static let seconds = 0...(366 * 86_400)
+    static let media = 1024
+    static let frames = 1...65_536
+    static let side = 1...65_536
+    static let secondsPerGrid = 0.0...1e6
     static let shortText = 512
     static let path = 4096
     static let message = 4096
@@ -50,7 +54,32 @@ extension GenerationRequest {
         guard logprobs.map({ (0...EngineStep.maxTop).contains($0) }) ?? true else {
             throw ProtocolError("logprobs")
         }
+        guard media.count <= WireRange.media else { throw ProtocolError("number of media") }
+        var end = 0
+        for medium in media { try medium.checkRanges(after: &end, prompt: prompt.count) }
         try sampling.checkRanges()
+    }
+}
+
+extension PromptMedia {
+    /// `end`: where the placeholders of the medium before end, then where this one's do.
+    func checkRanges(after end: inout Int, prompt: Int) throws(ProtocolError) {
+        guard WireRange.frames.contains(frames), kind == .video || frames == 1,
+            WireRange.side.contains(width), WireRange.side.contains(height),
+            // At most 2^48: no overflow.
+            frames * width * height * 3 == pixels.byteCount
+        else { throw ProtocolError("size of a medium") }
+        guard identity.count == 32 else { throw ProtocolError("identity") }
+        guard secondsPerGrid.map(WireRange.secondsPerGrid.contains) ?? true else {
+            throw ProtocolError("secondsPerGrid")
+        }
+        guard !spans.isEmpty, spans.count <= frames else { throw ProtocolError("spans") }
+        for span in spans {
+            guard !span.isEmpty, span.lowerBound >= end, span.upperBound <= prompt else {
+                throw ProtocolError("spans")
+            }
+            end = span.upperBound
+        }
     }
 }
 

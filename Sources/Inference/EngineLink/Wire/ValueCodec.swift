@@ -47,11 +47,18 @@ extension GenerationRequest {
             "sampling": sampling.json, "maxTokens": .int(stop.maxTokens),
             "minTokens": .int(stop.minTokens), "stopTokens": .tokens(stop.stopTokens),
             "ignoreEOS": .bool(stop.ignoreEOS), "logprobs": .optional(logprobs),
-            "label": .string(label),
+            "media": .array(media.map(\.json)), "label": .string(label),
         ]
     }
 
-    init(_ fields: Fields) throws(ProtocolError) {
+    /// `pixels`: what came ahead of the request, one for each medium.
+    init(_ fields: Fields, pixels: [SharedPixels]) throws(ProtocolError) {
+        let media = fields.isPresent("media") ? try fields.array("media") : []
+        guard media.count == pixels.count else { throw ProtocolError("media without pixels") }
+        var described: [PromptMedia] = []
+        for (value, bytes) in zip(media, pixels) {
+            described.append(try PromptMedia(Fields(value), pixels: bytes))
+        }
         var choices: [ChoiceStart] = []
         for value in try fields.array("choices") {
             let choice = try Fields(value)
@@ -73,9 +80,53 @@ extension GenerationRequest {
                 ignoreEOS: try fields.bool("ignoreEOS")
             ),
             logprobs: try fields.optionalInt("logprobs", 0...EngineStep.maxTop),
+            media: described,
             label: try fields.string("label", WireRange.shortText)
         )
         try checkRanges()
+    }
+}
+
+extension PromptMedia {
+    var json: JSONValue {
+        [
+            "kind": .string(kind.rawValue), "frames": .int(frames), "width": .int(width),
+            "height": .int(height),
+            "spans": .array(spans.map { .array([.int($0.lowerBound), .int($0.upperBound)]) }),
+            "secondsPerGrid": secondsPerGrid.map { .double($0) } ?? .null,
+            "identity": .array(identity.map { .int(Int($0)) }),
+        ]
+    }
+
+    init(_ fields: Fields, pixels: SharedPixels) throws(ProtocolError) {
+        guard let kind = Kind(rawValue: try fields.string("kind", 16)) else {
+            throw ProtocolError("kind of a medium")
+        }
+        var spans: [Range<Int>] = []
+        for value in try fields.array("spans") {
+            guard let ends = value.array, ends.count == 2, let start = ends[0].int,
+                let end = ends[1].int, start >= 0, start < end
+            else { throw ProtocolError("spans") }
+            spans.append(start..<end)
+        }
+        var identity: [UInt8] = []
+        for value in try fields.array("identity") {
+            guard let byte = value.int.flatMap({ UInt8(exactly: $0) }) else {
+                throw ProtocolError("identity")
+            }
+            identity.append(byte)
+        }
+        self.init(
+            kind: kind,
+            frames: try fields.int("frames", WireRange.frames),
+            width: try fields.int("width", WireRange.side),
+            height: try fields.int("height", WireRange.side),
+            spans: spans,
+            secondsPerGrid: fields.isPresent("secondsPerGrid")
+                ? try fields.double("secondsPerGrid", WireRange.secondsPerGrid) : nil,
+            identity: identity,
+            pixels: pixels
+        )
     }
 }
 
@@ -87,7 +138,8 @@ extension LoadRequest {
             "dtype": .string(dtype), "maxSlots": .int(maxSlots),
             "maxContext": .optional(maxContext),
             "kvTokens": .optional(kvTokens), "stepTokens": .int(stepTokens),
-            "threads": .optional(threads), "orphanGrace": .int(orphanGrace),
+            "threads": .optional(threads), "videoPositions": .string(videoPositions),
+            "orphanGrace": .int(orphanGrace),
             "idleTimeout": .optional(idleTimeout.map(WireRange.clampSeconds)),
         ]
     }
@@ -104,6 +156,7 @@ extension LoadRequest {
             kvTokens: try fields.optionalInt("kvTokens", 1...WireRange.count.upperBound),
             stepTokens: try fields.int("stepTokens", 1...1_048_576),
             threads: try fields.optionalInt("threads", 1...4096),
+            videoPositions: try fields.string("videoPositions", 64),
             orphanGrace: try fields.int("orphanGrace", WireRange.seconds),
             idleTimeout: try fields.optionalInt("idleTimeout", WireRange.seconds)
         )
