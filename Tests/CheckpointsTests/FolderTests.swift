@@ -87,6 +87,20 @@ import Testing
         #expect(second != first)
     }
 
+    @Test func `a tokeniser may have fewer ids than the model and not more`() throws {
+        let bench = try Bench()
+        try bench.write("config.json", #"{"model_type":"llama","vocab_size":100}"#)
+        let configuration = try ModelConfiguration(opening: bench.path)
+        try configuration.check(tokenizerSize: 90)
+        try configuration.check(tokenizerSize: 100)
+        #expect {
+            try configuration.check(tokenizerSize: 101)
+        } throws: {
+            let detail = ($0 as? CheckpointError)?.detail ?? ""
+            return detail.contains("101") && detail.contains("100")
+        }
+    }
+
     @Test func `ends of text come from config and generation config`() throws {
         let bench = try Bench()
         try bench.write("generation_config.json", #"{"eos_token_id":[7,9]}"#)

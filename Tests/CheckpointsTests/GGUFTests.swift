@@ -155,6 +155,23 @@ import Testing
         #expect(try fault(tensors.file())?.kind == .corrupt)
     }
 
+    @Test func `a vocabulary that does not fit the embedding is corrupt`() throws {
+        for rows in [2, 4] as [UInt64] {
+            var writer = GGUFWriter()
+            writer.key("general.architecture", "llama")
+            let tokens = ["a", "b", "c"].flatMap { GGUFWriter.string($0) }
+            writer.key("tokenizer.ggml.tokens", elements: 8, count: 3, tokens)
+            let data = [UInt8](repeating: 0, count: Int(rows) * 4)
+            writer.tensor("token_embd.weight", [1, rows], data)
+            #expect {
+                try Bench().open(gguf: writer.file())
+            } throws: {
+                let detail = ($0 as? CheckpointError)?.detail ?? ""
+                return detail.contains("3 tokens") && detail.contains("\(rows) rows")
+            }
+        }
+    }
+
     @Test func `other versions are unsupported, other files corrupt`() throws {
         for version in [0, 1, 4, 0x0300_0000, .max] as [UInt32] {
             var writer = GGUFWriter.sample

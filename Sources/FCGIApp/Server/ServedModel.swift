@@ -42,6 +42,12 @@ final class ServedModel: Sendable {
         } catch {
             throw .modelLoadFailed("The model's tokeniser cannot be used.", retryAfter: 10)
         }
+        do throws(CheckpointError) {
+            try configuration.check(tokenizerSize: tokenizer.vocabularySize)
+        } catch {
+            let message = "The model's files do not fit each other: \(error.detail)."
+            throw .modelLoadFailed(message, retryAfter: 10)
+        }
         template = try PromptTemplate(of: configuration, tokenizer: tokenizer)
         var stops = configuration.eosTokenIDs.compactMap(Int32.init(exactly:))
         // Chat models end their turn with a token that old files do not list.

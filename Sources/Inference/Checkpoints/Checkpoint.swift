@@ -55,6 +55,15 @@ public final class Checkpoint: Sendable {
                 file: file.name
             )
             self.config = config
+            if let tokens = parsed.metadata.strings("tokenizer.ggml.tokens")?.count,
+                let rows = config["vocab_size"]?.int, rows != tokens
+            {
+                throw CheckpointError(
+                    .corrupt,
+                    file: file.name,
+                    "the vocabulary has \(tokens) tokens, token_embd.weight \(rows) rows"
+                )
+            }
             entries = parsed.rows.map { row in
                 TensorEntry(
                     name: GGUFTranslation.name(row.name),

@@ -39,6 +39,17 @@ public struct ModelConfiguration: Sendable {
     /// Rows of the embedding.
     public var vocabularySize: Int { text("vocab_size") ?? 0 }
 
+    /// Refuses a tokeniser with ids behind the embedding's last row; fewer ids are usual (padded rows).
+    /// - Throws: `CheckpointError` with both numbers.
+    public func check(tokenizerSize: Int) throws(CheckpointError) {
+        guard vocabularySize > 0, tokenizerSize > vocabularySize else { return }
+        throw CheckpointError(
+            .corrupt,
+            file: path.split(separator: "/").last.map(String.init) ?? path,
+            "the tokeniser has \(tokenizerSize) ids, the model only \(vocabularySize)"
+        )
+    }
+
     /// Ids that end a text: config's and generation config's together.
     public var eosTokenIDs: [Int] {
         var ids: [Int] = []
