@@ -107,9 +107,9 @@ import Testing
         let config =
             #"{"eos_token_id":9,"text_config":{"max_position_embeddings":33,"vocab_size":5}}"#
         let checkpoint = try bench.open(weights: header("a"), config: config)
-        #expect(checkpoint.eosTokenIDs == [9, 7])
+        #expect(checkpoint.configuration.eosTokenIDs == [9, 7])
         #expect(checkpoint.contextLength == 33)
-        #expect(checkpoint.vocabularySize == 5)
+        #expect(checkpoint.configuration.vocabularySize == 5)
     }
 
     @Test func `a tensor's bytes outlive nothing but are the file's own`() throws {

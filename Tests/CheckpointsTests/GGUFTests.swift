@@ -52,8 +52,8 @@ import Testing
         #expect(checkpoint.tensors["odd.name"]?.shape == [])
         #expect(checkpoint.modelType == "llama")
         #expect(checkpoint.contextLength == 77)
-        #expect(checkpoint.vocabularySize == 3)
-        #expect(checkpoint.eosTokenIDs == [2])
+        #expect(checkpoint.configuration.vocabularySize == 3)
+        #expect(checkpoint.configuration.eosTokenIDs == [2])
         #expect(checkpoint.config["tie_word_embeddings"]?.bool == true)
     }
 
@@ -195,7 +195,10 @@ import Testing
                 for byte in entry.bytes { sum &+= UInt64(byte) }
                 #expect(entry.format.byteCount(of: entry.shape) == entry.bytes.count)
             }
-            _ = (checkpoint.contextLength, checkpoint.eosTokenIDs, checkpoint.vocabularySize)
+            _ = (
+                checkpoint.contextLength, checkpoint.configuration.eosTokenIDs,
+                checkpoint.configuration.vocabularySize
+            )
         }
         #expect(opened > 0 && opened < 5000)
     }

@@ -126,8 +126,6 @@ int tg_memfd_is_sealed(int fd) {
     return seals >= 0 && (seals & wanted) == wanted;
 }
 
-int tg_pipe(int fds[2]) { return pipe2(fds, O_CLOEXEC); }
-
 int tg_socketpair(int fds[2]) { return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds); }
 
 static int change_flag(int fd, int get, int set, int flag, int on) {

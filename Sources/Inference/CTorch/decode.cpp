@@ -151,14 +151,6 @@ void convert(const float *from, T *to, int64_t count) {
 
 extern "C" {
 
-bool tg_format_block(tg_format format, int64_t *elements, int64_t *bytes) noexcept {
-    const Block *block = block_of(format);
-    if (!block) return false;
-    *elements = block->elements;
-    *bytes = block->bytes;
-    return true;
-}
-
 bool tg_decode_rows(tg_tensor out, int64_t at, int64_t count, int64_t columns, tg_format format,
                     const void *source, int64_t source_bytes, int64_t permuted_heads) noexcept {
     return tg::guarded(false, [&] {

@@ -17,7 +17,6 @@ at::ScalarType scalar(tg_dtype dtype) {
     case TG_F32: return at::kFloat;
     case TG_BF16: return at::kBFloat16;
     case TG_F16: return at::kHalf;
-    case TG_I64: return at::kLong;
     }
     TORCH_CHECK(false, "unknown dtype ", int(dtype));
 }
@@ -73,7 +72,6 @@ int32_t tg_dtype_of(tg_tensor t) noexcept {
     case at::kFloat: return TG_F32;
     case at::kBFloat16: return TG_BF16;
     case at::kHalf: return TG_F16;
-    case at::kLong: return TG_I64;
     default: return -1;
     }
 }
@@ -102,10 +100,6 @@ tg_tensor tg_reshape(tg_tensor t, const int64_t *shape, int32_t rank) noexcept {
 
 tg_tensor tg_rows(tg_tensor t, int64_t from, int64_t count) noexcept {
     return tg::answer([&] { return tg::get(t).narrow(0, from, count); });
-}
-
-tg_tensor tg_columns(tg_tensor t, int64_t from, int64_t count) noexcept {
-    return tg::answer([&] { return tg::get(t).narrow(1, from, count); });
 }
 
 tg_tensor tg_take_rows(tg_tensor t, const int64_t *rows, int64_t count) noexcept {

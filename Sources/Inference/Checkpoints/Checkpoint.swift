@@ -19,18 +19,12 @@ public final class Checkpoint: Sendable {
 
     /// `model_type`.
     public var modelType: String { configuration.modelType }
-    /// `generation_config.json`.
-    public var generationConfig: JSONValue? { configuration.generationConfig }
     /// Whether the weights come from a GGUF file.
     public var isGGUF: Bool { configuration.ggufPath != nil }
     /// The metadata of a GGUF file.
     public var ggufMetadata: GGUFMetadata? { configuration.ggufMetadata }
     /// Positions that the model was made for.
     public var contextLength: Int { configuration.contextLength }
-    /// Ids that end a text.
-    public var eosTokenIDs: [Int] { configuration.eosTokenIDs }
-    /// Rows of the embedding.
-    public var vocabularySize: Int { configuration.vocabularySize }
 
     /// How the file spells a key of `config` or a tensor's name, where it spells them differently.
     public func spelling(of name: String) -> String? {

@@ -39,7 +39,6 @@ int tg_unblock_all_signals(void);
 int tg_memfd(const char *name);
 int tg_memfd_seal(int fd);
 int tg_memfd_is_sealed(int fd);  // whether it can neither be written nor shrink
-int tg_pipe(int fds[2]);        // close-on-exec
 int tg_socketpair(int fds[2]);  // AF_UNIX stream, close-on-exec
 int tg_set_cloexec(int fd, int on);
 int tg_set_nonblocking(int fd, int on);

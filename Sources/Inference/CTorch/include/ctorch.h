@@ -22,7 +22,7 @@ extern "C" {
 
 typedef struct tg_tensor_s *tg_tensor;
 
-typedef enum tg_dtype : int32_t { TG_F32 = 0, TG_BF16 = 1, TG_F16 = 2, TG_I64 = 3 } tg_dtype;
+typedef enum tg_dtype : int32_t { TG_F32 = 0, TG_BF16 = 1, TG_F16 = 2 } tg_dtype;
 
 // Errors and the runtime -----------------------------------------------------------------------
 
@@ -58,7 +58,6 @@ bool tg_copy_out(tg_tensor t, float *out, int64_t count) TG_NOEXCEPT;
 tg_tensor tg_to(tg_tensor t, tg_dtype dtype) TG_NOEXCEPT;
 tg_tensor tg_reshape(tg_tensor t, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
 tg_tensor tg_rows(tg_tensor t, int64_t from, int64_t count) TG_NOEXCEPT;       // a view
-tg_tensor tg_columns(tg_tensor t, int64_t from, int64_t count) TG_NOEXCEPT;    // a view
 tg_tensor tg_take_rows(tg_tensor t, const int64_t *rows, int64_t count) TG_NOEXCEPT;
 tg_tensor tg_add(tg_tensor a, tg_tensor b) TG_NOEXCEPT;
 // Gives whole pages of [offset, offset + bytes) of the tensor's memory back; they read as zeros.
@@ -107,8 +106,6 @@ typedef enum tg_format : int32_t {
     TG_FORMAT_Q8_0 = 8, TG_FORMAT_Q4_K = 9, TG_FORMAT_Q5_K = 10, TG_FORMAT_Q6_K = 11
 } tg_format;
 
-// Elements and bytes of one block of a format; false for an unknown one.
-bool tg_format_block(tg_format format, int64_t *elements, int64_t *bytes) TG_NOEXCEPT;
 // Decodes `count` rows of `columns` elements into row `at` of the dense tensor `out` [*, columns].
 // permuted_heads > 0 undoes GGUF's interleaving of rotary rows: then the source is the whole weight.
 bool tg_decode_rows(tg_tensor out, int64_t at, int64_t count, int64_t columns, tg_format format,
