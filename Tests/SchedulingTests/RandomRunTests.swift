@@ -117,6 +117,8 @@ private func alone(_ submission: Submission, _ choice: Submission.Choice, limit:
         )
         var bench = Bench(limits)
         var cancelled: Set<SequenceID> = []
+        /// Admitted before their rows are ready, and when these are.
+        var unready: [UInt64: Int] = [:]
         var left = 1 + dice.next(14)
         var id: UInt64 = 0
         var steps = 0
@@ -140,7 +142,9 @@ private func alone(_ submission: Submission, _ choice: Submission.Choice, limit:
                 }
                 let submission = Submission(prompt: prompt, choices: choices, ending: ending)
                 do {
-                    try bench.scheduler.admit(id, submission)
+                    let isReady = dice.next(4) > 0
+                    try bench.scheduler.admit(id, submission, isReady: isReady)
+                    if !isReady { unready[id] = steps + dice.next(20) }
                     bench.submissions[id] = submission
                 } catch AdmissionError.tooLong(let tokens, let limit) {
                     bench.expect(tokens >= limit, "refused what fits")
@@ -157,10 +161,18 @@ private func alone(_ submission: Submission, _ choice: Submission.Choice, limit:
                     cancelled.insert(SequenceID(request: request, choice: index))
                 }
             }
+            for (request, when) in unready where when <= steps {
+                bench.scheduler.makeReady(request)
+                unready[request] = nil
+            }
+            let isWaiting = bench.scheduler.isWaiting
             let before = bench.scheduler.preempted
             let plan = bench.scheduler.plan()
             bench.preemptions += max(0, bench.scheduler.preempted - before)
-            let isStuck = plan.items.isEmpty && bench.scheduler.sequenceCount > 0
+            let isStuck = plan.items.isEmpty && bench.scheduler.sequenceCount > 0 && !isWaiting
+            bench.expect(!isWaiting || plan.items.isEmpty, "waits for nothing")
+            let early = plan.items.contains { unready[$0.sequence.request] != nil }
+            bench.expect(!early, "planned before its rows were ready")
             bench.expect(!isStuck, "stuck at step \(steps)")
             let used = bench.scheduler.usedSlots
             bench.expect(used <= limits.slots, "too many slots")

@@ -53,6 +53,25 @@ import Testing
         #expect(plan.items.map(\.tokens.count) == [1, 15])
     }
 
+    @Test func `what waits for its rows is overtaken and keeps its age`() throws {
+        var scheduler = scheduler(slots: 2)
+        try scheduler.admit(1, submission(12), isReady: false)
+        #expect(scheduler.isWaiting && !scheduler.isIdle)
+        #expect(scheduler.plan().items.isEmpty)
+        try scheduler.admit(2, submission(20, max: 40))
+        #expect(!scheduler.isWaiting)
+        let first = scheduler.plan()
+        #expect(first.items.map(\.sequence.request) == [2])
+        _ = scheduler.commit([], of: first)
+        scheduler.makeReady(1)
+        let second = scheduler.plan()
+        #expect(second.items.map(\.sequence.request) == [1, 2])
+        _ = scheduler.commit(second.outputs.map { _ in [5] }, of: second)
+        scheduler.cancel(1)
+        try scheduler.admit(1, submission(3))
+        #expect(scheduler.plan().items.map(\.sequence.request) == [2, 1])
+    }
+
     @Test func `a step can be made smaller, but for the decodes`() throws {
         var scheduler = scheduler(slots: 3, step: 32)
         try scheduler.admit(1, submission(40))

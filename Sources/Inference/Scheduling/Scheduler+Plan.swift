@@ -17,7 +17,9 @@ extension Scheduler {
         var isBlocked = false
         for serial in sequences.map(\.serial) where !planned.contains(serial) {
             guard budget > 0 else { break }
-            guard let index = index(of: serial) else { continue }
+            guard let index = index(of: serial),
+                !unready.contains(sequences[index].id.request)
+            else { continue }
             if sequences[index].held == 0 {
                 if isBlocked { continue }
                 switch start(at: index, room: room, planned) {
@@ -128,6 +130,8 @@ extension Scheduler {
         guard let victim, let slot = sequences[victim].slot else { return nil }
         let freed = sequences[victim].held
         sequences[victim].held = 0
+        sequences[victim].slot = nil
+        freeSlots.append(slot)
         sequences[victim].isPreempted = true
         released.append(Plan.Cut(slot: slot, kept: 0))
         return freed

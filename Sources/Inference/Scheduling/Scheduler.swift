@@ -6,7 +6,8 @@
 /// 2. A slot belongs to one sequence at most; a freed one is released before it is used again.
 /// 3. Decodes come before prefill. Prefill is first in, first out; nothing overtakes what waits for room.
 /// 4. Only a younger sequence ever gives way to an older one, so the oldest always advances.
-/// 5. What a sequence is fed is its prompt and its tokens in order, however often it was pre-empted.
+/// 5. A request whose rows are not ready is passed over and keeps its age.
+/// 6. What a sequence is fed is its prompt and its tokens in order, however often it was pre-empted.
 public struct Scheduler: Sendable {
     /// What may be spent.
     public let limits: SchedulerLimits
@@ -14,6 +15,8 @@ public struct Scheduler: Sendable {
     var sequences: [Sequence] = []
     var freeSlots: [Int]
     var released: [Plan.Cut] = []
+    /// Requests whose rows are not ready.
+    var unready: Set<UInt64> = []
     private var nextSerial: UInt64 = 0
 
     struct Sequence: Sendable {
@@ -25,7 +28,7 @@ public struct Scheduler: Sendable {
         var tokens: [Int32]
         /// How many of them the slot holds.
         var held = 0
-        /// Kept from the first prefill to the end, through pre-emption too.
+        /// Nil while it holds nothing.
         var slot: Int?
         /// Lost its content to an older sequence and has not been started again.
         var isPreempted = false
@@ -51,14 +54,23 @@ public struct Scheduler: Sendable {
     public var usedTokens: Int { sequences.reduce(0) { $0 + $1.held } }
     /// Sequences that lost their content and wait.
     public var preempted: Int { sequences.count { $0.isPreempted } }
+    /// Whether all sequences wait for rows that are not ready, so that a plan has no items.
+    public var isWaiting: Bool {
+        !sequences.isEmpty
+            && sequences.allSatisfy { unready.contains($0.id.request) }
+    }
     /// Whether a choice of the request still runs.
     public func contains(_ request: UInt64) -> Bool {
         sequences.contains { $0.id.request == request }
     }
 
     /// Takes all choices of a request, or none.
+    ///
+    /// Where `isReady` is false nothing of it is planned until `makeReady`: its rows are still computed.
     /// - Throws: `AdmissionError` for what could never run.
-    public mutating func admit(_ request: UInt64, _ submission: Submission) throws(AdmissionError) {
+    public mutating func admit(_ request: UInt64, _ submission: Submission, isReady: Bool = true)
+        throws(AdmissionError)
+    {
         guard !submission.prompt.isEmpty, !submission.choices.isEmpty,
             Set(submission.choices.map(\.index)).count == submission.choices.count,
             submission.choices.allSatisfy({ $0.generated.count < submission.ending.maxTokens })
@@ -81,7 +93,11 @@ public struct Scheduler: Sendable {
             )
             nextSerial &+= 1
         }
+        if !isReady { unready.insert(request) }
     }
+
+    /// The rows of a request's prompt can be computed now; unknown ones are ignored.
+    public mutating func makeReady(_ request: UInt64) { unready.remove(request) }
 
     /// Drops a choice of a request, or all of them; unknown ones are ignored.
     public mutating func cancel(_ request: UInt64, choice: Int? = nil) {
@@ -152,10 +168,11 @@ public struct Scheduler: Sendable {
     /// A sibling that waits for the shared prompt takes over the slot and what of the prompt it holds.
     private mutating func end(at index: Int) {
         let ended = sequences.remove(at: index)
+        if !contains(ended.id.request) { unready.remove(ended.id.request) }
         guard let slot = ended.slot else { return }
         let shared = min(ended.held, ended.promptCount)
         let heir = sequences.firstIndex {
-            $0.id.request == ended.id.request && $0.held == 0 && $0.slot == nil
+            $0.id.request == ended.id.request && $0.slot == nil && $0.tokens.count > 1
         }
         if shared > 0, let heir {
             sequences[heir].slot = slot
