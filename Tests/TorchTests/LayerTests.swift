@@ -33,6 +33,49 @@ import Torch
         }
     }
 
+    @Test(arguments: [0, 1, 2, 3])
+    func `the centred norm follows its formula on every instruction set`(_ level: Int) throws {
+        defer { Torch.limitInstructionSet(to: 3) }
+        Torch.limitInstructionSet(to: level)
+        for width in [1, 15, 16, 37, 576] {
+            let x = noise(3 * width, seed: 6).map { $0 * 9 + 4 }
+            let weight = noise(width, seed: 7)
+            let bias = noise(width, seed: 8)
+            let (plain, full) = try Torch.checked {
+                let rows = Tensor(x, shape: [3, width])
+                let scale = Tensor(weight, shape: [width])
+                let shift = Tensor(bias, shape: [width])
+                return (
+                    rows.layerNorm(epsilon: 1e-5).floats,
+                    rows.layerNorm(weight: scale, bias: shift, epsilon: 1e-5).floats
+                )
+            }
+            for row in 0..<3 {
+                let values = x[row * width..<(row + 1) * width].map(Double.init)
+                let mean = values.reduce(0, +) / Double(width)
+                let squares = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
+                for i in 0..<width {
+                    let at = row * width + i
+                    let normal =
+                        (values[i] - mean) / (squares / Double(width) + 1e-5).squareRoot()
+                    #expect(abs(Double(plain[at]) - normal) < 1e-5)
+                    let scaled = normal * Double(weight[i]) + Double(bias[i])
+                    #expect(abs(Double(full[at]) - scaled) < 1e-5)
+                }
+            }
+        }
+    }
+
+    @Test func `products, thresholds and transposes are elementwise`() throws {
+        try Torch.checked {
+            let x = Tensor([-1, 2, 3, -4, 5, 6], shape: [2, 3])
+            #expect(x.relu().floats == [0, 2, 3, 0, 5, 6])
+            #expect((x * x).floats == [1, 4, 9, 16, 25, 36])
+            let turned = x.transposed()
+            #expect(turned.shape == [3, 2] && turned.floats == [-1, -4, 2, 5, 3, 6])
+        }
+    }
+
     @Test func `rotation turns the halves of a head by the position's angles`() throws {
         let angles: [Float] = [1, 1, 0, 0, 0, 0.6, 1, 0.8]
         try Torch.checked {

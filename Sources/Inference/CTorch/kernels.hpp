@@ -26,6 +26,8 @@ struct AttentionItem {
 template <typename T>
 struct LayerKernels {
     void (*rms_norm)(const T *x, const T *w, T *out, int64_t dim, float eps);
+    // w and bias may be null.
+    void (*layer_norm)(const T *x, const T *w, const T *bias, T *out, int64_t dim, float eps);
     void (*swiglu)(const T *gate, const T *up, T *out, int64_t count);
     void (*rope)(T *head, const float *cosines, const float *sines, int64_t half);
     void (*attention)(const AttentionItem<T> &item, float *scratch);

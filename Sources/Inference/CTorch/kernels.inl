@@ -112,6 +112,37 @@ static void rms_norm(const T *x, const T *w, T *out, int64_t dim, float eps) {
     for (; i < dim; ++i) put(out + i, rounded(x, widen(x[i]) * factor) * widen(w[i]));
 }
 
+/// The mean first, then the squares around it.
+template <typename T>
+static void layer_norm(const T *x, const T *w, const T *bias, T *out, int64_t dim, float eps) {
+    v16 totals{};
+    int64_t i = 0;
+    for (; i + 16 <= dim; i += 16) totals += load(x + i);
+    float mean = sum(totals);
+    for (; i < dim; ++i) mean += widen(x[i]);
+    mean /= float(dim);
+    v16 squares{};
+    for (i = 0; i + 16 <= dim; i += 16) {
+        const v16 v = load(x + i) - mean;
+        squares += v * v;
+    }
+    float total = sum(squares);
+    for (; i < dim; ++i) total += (widen(x[i]) - mean) * (widen(x[i]) - mean);
+    const float factor = 1.0f / __builtin_sqrtf(total / float(dim) + eps);
+    for (i = 0; i + 16 <= dim; i += 16) {
+        v16 v = (load(x + i) - mean) * factor;
+        if (w) v = v * load(w + i);
+        if (bias) v = v + load(bias + i);
+        store(out + i, v);
+    }
+    for (; i < dim; ++i) {
+        float v = (widen(x[i]) - mean) * factor;
+        if (w) v = v * widen(w[i]);
+        if (bias) v = v + widen(bias[i]);
+        put(out + i, v);
+    }
+}
+
 template <typename T>
 static void swiglu(const T *gate, const T *up, T *out, int64_t count) {
     int64_t i = 0;
@@ -307,8 +338,8 @@ static bool log_sum(const float *logits, int64_t count, float *largest, double *
 static constexpr Kernels table(const char *name) {
     return Kernels{
         name,
-        {rms_norm<float>, swiglu<float>, rope<float>, attention<float>},
-        {rms_norm<bf16>, swiglu<bf16>, rope<bf16>, attention<bf16>},
+        {rms_norm<float>, layer_norm<float>, swiglu<float>, rope<float>, attention<float>},
+        {rms_norm<bf16>, layer_norm<bf16>, swiglu<bf16>, rope<bf16>, attention<bf16>},
         gemv,
         gemm,
         log_sum,

@@ -141,6 +141,32 @@ tg_tensor tg_rms_norm(tg_tensor x, tg_tensor w, float eps) noexcept {
     });
 }
 
+tg_tensor tg_layer_norm(tg_tensor x, tg_tensor w, tg_tensor bias, float eps) noexcept {
+    return tg::answer([&] {
+        const at::Tensor &input = tg::matrix(x, "norm input");
+        const int64_t dim = input.size(1);
+        for (const tg_tensor given : {w, bias}) {
+            if (!given) continue;
+            const at::Tensor &t = given->value;
+            TORCH_CHECK(t.dim() == 1 && t.size(0) == dim && t.is_contiguous() &&
+                            t.scalar_type() == input.scalar_type(),
+                        "norm: input ", input.sizes(), ", weight or bias ", t.sizes());
+        }
+        at::Tensor out = at::empty(input.sizes(), input.options());
+        with_elements(input, "norm", [&]<typename T>(T) {
+            const auto values = [](tg_tensor t) {
+                return t ? static_cast<const T *>(t->value.const_data_ptr()) : nullptr;
+            };
+            const T *from = values(x), *scale = values(w), *shift = values(bias);
+            auto *to = static_cast<T *>(out.data_ptr());
+            const auto norm = layer_kernels<T>().layer_norm;
+            each_row(input.size(0), dim,
+                     [&](int64_t r) { norm(from + r * dim, scale, shift, to + r * dim, dim, eps); });
+        });
+        return out;
+    });
+}
+
 bool tg_head_norm(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor w,
                   float eps) noexcept {
     return tg::guarded(false, [&] {

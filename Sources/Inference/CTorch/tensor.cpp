@@ -4,6 +4,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/relu.h>
 #include <ATen/ops/zeros.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -108,6 +110,18 @@ tg_tensor tg_take_rows(tg_tensor t, const int64_t *rows, int64_t count) noexcept
             at::from_blob(const_cast<int64_t *>(rows), {count}, at::TensorOptions(at::kLong));
         return at::index_select(tg::get(t), 0, index);
     });
+}
+
+tg_tensor tg_transpose(tg_tensor t) noexcept {
+    return tg::answer([&] { return tg::matrix(t, "transposing").t().contiguous(); });
+}
+
+tg_tensor tg_multiply(tg_tensor a, tg_tensor b) noexcept {
+    return tg::answer([&] { return at::mul(tg::get(a), tg::get(b)); });
+}
+
+tg_tensor tg_relu(tg_tensor t) noexcept {
+    return tg::answer([&] { return at::relu(tg::get(t)); });
 }
 
 tg_tensor tg_add(tg_tensor a, tg_tensor b) noexcept {

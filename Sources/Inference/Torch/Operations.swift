@@ -19,6 +19,17 @@ extension Tensor {
         Tensor(tg_take_rows(handle, rows.map(Int64.init), Int64(rows.count)))
     }
 
+    /// A dense copy of a matrix with its axes exchanged.
+    public func transposed() -> Tensor { Tensor(tg_transpose(handle)) }
+
+    /// Elementwise product.
+    public static func * (a: Tensor, b: Tensor) -> Tensor {
+        Tensor(tg_multiply(a.handle, b.handle))
+    }
+
+    /// Negative elements become 0.
+    public func relu() -> Tensor { Tensor(tg_relu(handle)) }
+
     /// Elementwise sum.
     public static func + (a: Tensor, b: Tensor) -> Tensor { Tensor(tg_add(a.handle, b.handle)) }
 
@@ -43,7 +54,17 @@ extension Tensor {
         Tensor(tg_rms_norm(handle, weight.handle, epsilon))
     }
 
-    /// The same over each of `heads` heads of `size` from `column` on, in place; `weight` `[size]`.
+    /// `(x - mean) · rsqrt(variance + epsilon) · weight [D] + bias [D]` over the last axis of `[T, D]`;
+    /// without weight or bias that step is left out.
+    public func layerNorm(weight: Tensor? = nil, bias: Tensor? = nil, epsilon: Float) -> Tensor {
+        for given in [weight, bias].compactMap({ $0 }) where !given.isDefined {
+            Torch.fail("undefined weight of a norm")
+            return Tensor(nil)
+        }
+        return Tensor(tg_layer_norm(handle, weight?.handle, bias?.handle, epsilon))
+    }
+
+    /// The same as `rmsNorm` over each of `heads` heads of `size` from `column` on, in place; `weight` `[size]`.
     public func headsNormed(
         column: Int,
         heads: Int,

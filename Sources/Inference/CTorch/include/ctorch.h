@@ -59,7 +59,10 @@ tg_tensor tg_to(tg_tensor t, tg_dtype dtype) TG_NOEXCEPT;
 tg_tensor tg_reshape(tg_tensor t, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
 tg_tensor tg_rows(tg_tensor t, int64_t from, int64_t count) TG_NOEXCEPT;       // a view
 tg_tensor tg_take_rows(tg_tensor t, const int64_t *rows, int64_t count) TG_NOEXCEPT;
+tg_tensor tg_transpose(tg_tensor t) TG_NOEXCEPT;                               // a matrix's, dense
 tg_tensor tg_add(tg_tensor a, tg_tensor b) TG_NOEXCEPT;
+tg_tensor tg_multiply(tg_tensor a, tg_tensor b) TG_NOEXCEPT;
+tg_tensor tg_relu(tg_tensor t) TG_NOEXCEPT;
 // Gives whole pages of [offset, offset + bytes) of the tensor's memory back; they read as zeros.
 void tg_discard(tg_tensor t, int64_t offset, int64_t bytes) TG_NOEXCEPT;
 
@@ -74,6 +77,8 @@ tg_tensor tg_rms_norm(tg_tensor x, tg_tensor w, float eps) TG_NOEXCEPT;
 // The same over each of `heads` heads of `dim`, in place, in columns from `column` of x [T, *]; w [dim].
 bool tg_head_norm(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor w,
                   float eps) TG_NOEXCEPT;
+// (x - mean) · rsqrt(variance + eps) over the last axis in float32, then · w [D] + bias [D] (or NULL each).
+tg_tensor tg_layer_norm(tg_tensor x, tg_tensor w, tg_tensor bias, float eps) TG_NOEXCEPT;
 // silu(x[:, :N]) · x[:, N:] for x [T, 2N].
 tg_tensor tg_swiglu(tg_tensor x) TG_NOEXCEPT;
 // Rotates the halves (NeoX) of `heads` heads of `dim`, in place, in columns from `column` of x [T, *].
