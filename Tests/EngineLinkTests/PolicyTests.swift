@@ -109,6 +109,52 @@ import Testing
         }
     }
 
+    @Test func `a loaded model stays for its residency, but no longer than others have patience`()
+        throws
+    {
+        let second: UInt64 = 1_000_000_000
+        for (residency, due) in [(2.0, 12), (30, 20), (0, 10)] as [(Double, UInt64)] {
+            var settings = SupervisorSettings()
+            settings.minResidency = residency
+            settings.swapPatience = 10
+            var machine = SupervisorMachine(settings: settings)
+            machine.preload(Stage.model, now: second)
+            machine.hello(Self.hello(), now: second)
+            try machine.message(.loaded(Samples.model), now: 10 * second)
+            _ = try submit(&machine, model: Stage.otherModel, now: 10 * second)
+            var ended: UInt64?
+            for now in stride(from: 10 * second, to: 40 * second, by: Int(second / 2)) {
+                machine.tick(now: now)
+                let deadline = machine.nextDeadline(now: now)
+                let ends = machine.takeActions().contains(.send(.unload))
+                if ends {
+                    ended = now
+                    break
+                }
+                #expect(deadline == due * second)
+            }
+            #expect(ended == due * second)
+        }
+    }
+
+    @Test func `loading is logged once a second and at its end`() throws {
+        let second: UInt64 = 1_000_000_000
+        var machine = SupervisorMachine(settings: SupervisorSettings())
+        _ = try submit(&machine, now: second)
+        machine.hello(Self.hello(), now: second)
+        for step in 1...40 as ClosedRange<Int> {
+            let now = second * 2 + UInt64(step) * second / 10
+            try machine.message(.progress(done: step, total: 40), now: now)
+        }
+        try machine.message(.loaded(Samples.model), now: 7 * second)
+        let lines = machine.takeActions().compactMap { action -> String? in
+            if case .log(let line) = action { line } else { nil }
+        }
+        #expect(lines.count == 5)
+        #expect(lines.first == "loading a: 2%")
+        #expect(lines.last?.hasSuffix("on cpu in 6.0 s") ?? false)
+    }
+
     @Test func `the engine hears of a changed keep_alive once`() throws {
         var machine = SupervisorMachine(settings: SupervisorSettings())
         _ = try submit(&machine, keepAlive: 9)

@@ -45,6 +45,8 @@ public final class Application: Sendable {
         bounds.idleTimeout = Int(settings.engine.idleTimeout.rounded(.up))
         bounds.hangTimeout = settings.engine.hangTimeout
         bounds.coolDown = settings.engine.coolDown
+        bounds.minResidency = settings.engine.minResidency
+        bounds.swapPatience = settings.engine.swapPatience
         bounds.build = Build.version
         engines = EngineSupervisor(settings: bounds, launcher: launcher) { line in
             log.info("\(line)", metadata: ["part": "engine"])

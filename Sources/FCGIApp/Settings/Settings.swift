@@ -139,6 +139,10 @@ public struct EngineSettings: Sendable, Equatable {
     public var hangTimeout = 60.0
     /// Seconds after a failed load in which no other is tried.
     public var coolDown = 10.0
+    /// Seconds that a loaded model stays though only others are asked for.
+    public var minResidency = 2.0
+    /// Seconds after which a request for another model is no longer passed by newer ones.
+    public var swapPatience = 10.0
 }
 
 /// Sampling defaults; nil falls through to the next level (model's generation_config.json, fallback).

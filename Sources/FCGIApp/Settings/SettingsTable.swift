@@ -227,6 +227,16 @@ public enum SettingsTable {
             \.engine.coolDown,
             from: 1
         ),
+        seconds(
+            "engine.min_residency",
+            "Time that a loaded model stays though only others are asked for; 0 = none.",
+            \.engine.minResidency
+        ),
+        seconds(
+            "engine.swap_patience",
+            "Time that a request for another model waits before newer ones no longer pass it; 0 = none.",
+            \.engine.swapPatience
+        ),
     ]
 
     static let generation: [SettingsField] = [

@@ -175,7 +175,7 @@ extension SupervisorMachine {
             if parts.isEmpty { end(now: now, kill: false) }
         case .serving where parts.isEmpty && !engine.isKilled:
             let key = engine.load.map { ModelKey($0) }
-            if oldestWaiting(except: key) != nil || wantsOtherPreload {
+            if let due = swapDue, due <= now {
                 end(now: now, kill: false)
             } else if engine.linger == 0, key.flatMap({ queues[$0] }) == nil {
                 end(now: now, kill: false)
@@ -185,6 +185,16 @@ extension SupervisorMachine {
             }
         default: break
         }
+    }
+
+    /// When the idle engine makes room for another model; nil: none is wanted.
+    var swapDue: UInt64? {
+        let other = oldestWaiting(except: engine.load.map { ModelKey($0) })
+        guard other != nil || wantsOtherPreload else { return nil }
+        guard let loaded = engine.loadedAt else { return 0 }
+        let settled = loaded &+ Self.nanoseconds(settings.minResidency)
+        guard let other else { return settled }
+        return min(settled, other.arrival &+ Self.nanoseconds(settings.swapPatience))
     }
 
     private var wantsOtherPreload: Bool {

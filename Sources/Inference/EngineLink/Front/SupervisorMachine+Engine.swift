@@ -106,6 +106,10 @@ extension SupervisorMachine {
             let fraction = total > 0 ? Double(done) / Double(total) : 0
             guard fraction >= loading.fraction + 0.01 || fraction == 1 else { return }
             loading.fraction = fraction
+            if Self.elapsed(loading.loggedAt, now) >= Self.nanoseconds(1) {
+                loading.loggedAt = now
+                log("loading \(loading.target?.modelID ?? "-"): \(Int(fraction * 100))%")
+            }
             phase = .loading(loading)
             guard let key = loading.target.map({ ModelKey($0) }) else { return }
             for id in queues[key]?.order ?? [] { deliver(id, .loading(fraction: fraction)) }
@@ -145,8 +149,12 @@ extension SupervisorMachine {
         loadDeaths = 0
         if isNew {
             // What a client waits for: the process's start counts too.
+            engine.loadedAt = now
             counters.loads += 1
-            counters.loadSeconds = max(model.loadSeconds, waited)
+            let seconds = max(model.loadSeconds, waited)
+            counters.loadSeconds = seconds
+            let tenths = (seconds * 10).rounded() / 10
+            log("loaded \(model.modelID) as \(model.dtype) on \(model.device) in \(tenths) s")
         }
         if let load = engine.load {
             failures[ModelKey(load)] = nil

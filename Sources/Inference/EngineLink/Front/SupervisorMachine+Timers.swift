@@ -43,7 +43,9 @@ extension SupervisorMachine {
                 afterWork(now: now)
             }
         case .serving where parts.isEmpty:
-            if let since = engine.idleSince, let linger = engine.linger,
+            if let due = swapDue {
+                if due <= now { afterWork(now: now) }
+            } else if let since = engine.idleSince, let linger = engine.linger,
                 Self.elapsed(since, now) >= Self.nanoseconds(Double(linger))
             {
                 log("idle, unloading")
@@ -105,7 +107,9 @@ extension SupervisorMachine {
         case .draining(let draining):
             if !engine.isKilled { deadlines.append(draining.deadline) }
         case .serving:
-            if parts.isEmpty, let since = engine.idleSince, let linger = engine.linger {
+            if parts.isEmpty, let due = swapDue {
+                deadlines.append(due)
+            } else if parts.isEmpty, let since = engine.idleSince, let linger = engine.linger {
                 deadlines.append(since &+ Self.nanoseconds(Double(linger)))
             }
         }

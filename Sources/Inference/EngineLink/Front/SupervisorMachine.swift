@@ -58,6 +58,8 @@ package struct SupervisorMachine: Sendable {
         var stage: Stage
         var since: UInt64
         var fraction = 0.0
+        /// When the log last heard of it.
+        var loggedAt: UInt64 = 0
     }
 
     struct Draining: Sendable, Equatable {
@@ -85,6 +87,8 @@ package struct SupervisorMachine: Sendable {
         /// Killed; its end is awaited.
         var isKilled = false
         var idleSince: UInt64?
+        /// When the model was loaded; nil for an engine that was found.
+        var loadedAt: UInt64?
         /// Seconds of idleness before the unload; nil: never.
         var linger: Int?
         /// What the engine was told of it, for the front that adopts it.

@@ -16,6 +16,8 @@ public struct SupervisorSettings: Sendable, Equatable {
     public var exitGrace = 10.0
     /// So long a request for another model lets newer requests for the loaded one pass.
     public var swapPatience = 10.0
+    /// So long a model that was loaded stays though only others are waited for.
+    public var minResidency = 2.0
     /// Cool-down after the first failed load; doubles with each further one.
     public var coolDown = 2.0
     /// Longest cool-down.
