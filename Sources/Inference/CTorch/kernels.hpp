@@ -33,6 +33,17 @@ struct LayerKernels {
     void (*attention)(const AttentionItem<T> &item, float *scratch);
 };
 
+/// Rows of one block of linear attention.
+struct RecallItem {
+    const float *queries;  // the block's, [16, width]
+    const float *values;   // the block's, [16, dim]
+    const float *weights;  // [16, 16]: the products of the rows' queries with those before them
+    const float *sums;     // [width, dim]; null before the first full block
+    float *out;            // [rows, dim]
+    int64_t width, dim;
+    int64_t first, rows;   // rows of the block that are asked for
+};
+
 struct Kernels {
     const char *name;
     LayerKernels<float> f32;
@@ -45,6 +56,12 @@ struct Kernels {
                  int64_t k, int64_t from, int64_t to);
     // Largest logit and the sum of exp(logit - largest); false where one is NaN or none finite.
     bool (*log_sum)(const float *logits, int64_t count, float *largest, double *sum);
+    // Linear attention; see recurrence.inl.
+    void (*compare)(const float *queries, int64_t width, int64_t row, float *weights);
+    void (*recall)(const RecallItem &item, int64_t from, int64_t to);
+    void (*fold)(const float *queries, const float *values, float *sums, int64_t width, int64_t dim,
+                 int64_t from, int64_t to);
+    void (*turn_pairs)(float *row, const float *cosines, const float *sines, int64_t pairs);
 };
 
 /// Floats of scratch that `attention` needs for items of up to `pairs` rows · group.

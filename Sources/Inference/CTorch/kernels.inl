@@ -334,6 +334,7 @@ static bool log_sum(const float *logits, int64_t count, float *largest, double *
 }
 
 #include "products.inl"
+#include "recurrence.inl"
 
 static constexpr Kernels table(const char *name) {
     return Kernels{
@@ -343,6 +344,10 @@ static constexpr Kernels table(const char *name) {
         gemv,
         gemm,
         log_sum,
+        compare,
+        recall,
+        fold,
+        turn_pairs,
     };
 }
 

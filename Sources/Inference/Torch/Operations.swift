@@ -134,6 +134,22 @@ extension Tensor {
         )
     }
 
+    /// For each row of queries `self` `[T, N]` the sum over the rows before it, weighted by `q · their q`, of
+    /// their `values` `[T, D]`; the runs' memories take the rows up. float32.
+    package func linearAttention(values: Tensor, runs: [tg_recurrence]) -> Tensor {
+        Tensor(tg_linear_attention(handle, values.handle, runs, Int64(runs.count)))
+    }
+
+    /// `[positions, 2 · pairs]`: cosines, then sines of pairs that turn `cycles` times a position.
+    public static func pairAngles(cycles: [Float], positions: [Int32]) -> Tensor {
+        Tensor(tg_pair_angles(cycles, Int64(cycles.count), positions, Int64(positions.count)))
+    }
+
+    /// `[T, N]` with its pairs of neighbours turned by `angles` `[T, N]`; float32.
+    public func turningPairs(_ angles: Tensor) -> Tensor {
+        Tensor(tg_turn_pairs(handle, angles.handle))
+    }
+
     /// Gives whole pages of a byte range back to the system; they read as zeros afterwards.
     package func discard(offset: Int, bytes: Int) {
         tg_discard(handle, Int64(offset), Int64(bytes))

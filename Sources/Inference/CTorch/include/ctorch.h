@@ -103,6 +103,26 @@ typedef struct tg_run {
 tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
                        int64_t window, const tg_run *runs, int64_t run_count) TG_NOEXCEPT;
 
+// Linear attention -----------------------------------------------------------------------------
+
+// One sequence's memory of one head: the sums of the full blocks of 16 positions [N, D], and the queries
+// [16, N] and values [16, D] of the open one. Sums are not read before a block has become full.
+typedef struct tg_recurrence {
+    float *sums, *queries, *values;
+    int64_t start;      // positions held before this step
+    int64_t count;      // new rows
+} tg_recurrence;
+
+// Answers [T, D]: for each row the sum over the rows before it (its own not) of (q · their q) · their v,
+// float32, and remembers the rows. queries [T, N] are turned already; they are the keys, too.
+tg_tensor tg_linear_attention(tg_tensor queries, tg_tensor values, const tg_recurrence *runs,
+                              int64_t run_count) TG_NOEXCEPT;
+// [count, 2 · pairs]: cosines, then sines of the angles at the positions; cycles: turns a position of a pair.
+tg_tensor tg_pair_angles(const float *cycles, int64_t pairs, const int32_t *positions,
+                         int64_t count) TG_NOEXCEPT;
+// x [T, N] float32 with its pairs of neighbours turned by angles [T, N].
+tg_tensor tg_turn_pairs(tg_tensor x, tg_tensor angles) TG_NOEXCEPT;
+
 // Weights --------------------------------------------------------------------------------------
 
 typedef enum tg_format : int32_t {
