@@ -58,6 +58,11 @@ let front: [Target] = [
         providers: [.apt(["libpcre2-dev"])]
     ),
     .target(name: "CLinux", path: "Sources/FCGIApp/CLinux"),
+    .target(
+        name: "CCurl",
+        path: "Sources/FCGIApp/CCurl",
+        linkerSettings: [.linkedLibrary("curl")]
+    ),
     room("JSON", "FCGIApp", []),
     room("FastCGI", "FCGIApp", ["CFCGI", "CLinux"]),
     room("Nginx", "FCGIApp", []),
@@ -70,6 +75,7 @@ let front: [Target] = [
     room("Checkpoints", "Inference", ["JSON"]),
     room("Vision", "Inference", []),
     room("MediaLink", "Inference", ["JSON", "Vision"]),
+    room("Media", "FCGIApp", ["MediaLink", "Vision", "JSON", "CLinux", "CCurl"]),
     room("Generations", "FCGIApp", ["EngineLink"]),
     room("KeyStore", "Auth", ["CLinux", .grdb, .grdbSQLite, .crypto]),
     room("AdminCLI", "Auth", ["KeyStore", "JSON", .argumentParser]),
@@ -199,6 +205,7 @@ let frontTests: [Target] = [
     tests("Nginx", ["Nginx"]),
     tests("Vision", ["Vision"]),
     tests("MediaProcess", ["torchgate-media", "CMedia", "MediaLink", "Vision", "JSON", "CLinux"]),
+    tests("Media", ["Media", "MediaLink", "Vision", "torchgate-media"]),
     tests("Doctor", ["Doctor", "Settings", "Nginx", "KeyStore", "Checkpoints", "JSON"]),
     tests("Text", ["Text", "JSON"]),
 ]

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -260,6 +261,12 @@ ssize_t tg_recv_fds(int socket, void *bytes, size_t capacity, int *fds, int fd_c
         }
     }
     return count;
+}
+
+int tg_open_beneath(int folder, const char *name) {
+    struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    return (int)syscall(SYS_openat2, folder, name, &how, sizeof how);
 }
 
 int tg_getrandom(void *bytes, size_t count) {

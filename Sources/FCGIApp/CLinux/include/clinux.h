@@ -55,6 +55,10 @@ ssize_t tg_send_fds(int socket, const void *bytes, size_t count, const int *fds,
 // Receives bytes; descriptors that came along are stored (close-on-exec) and counted.
 ssize_t tg_recv_fds(int socket, void *bytes, size_t capacity, int *fds, int fd_capacity, int *fd_count);
 
+// Opens a file for reading by its relative name below a folder: no symbolic link on the way, nothing outside,
+// never waits (a FIFO opens at once). -1 with errno ENOSYS where the kernel lacks openat2.
+int tg_open_beneath(int folder, const char *name);
+
 int tg_getrandom(void *bytes, size_t count);  // 0 when filled
 pid_t tg_gettid(void);
 int tg_set_thread_name(const char *name);

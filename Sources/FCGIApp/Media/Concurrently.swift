@@ -1,0 +1,54 @@
+internal import Foundation
+internal import Synchronization
+
+/// Blocking work on several items at once.
+enum Concurrently {
+    private final class Shared<Item: Sendable, Output: Sendable>: Sendable {
+        let items: [Item]
+        let work: @Sendable (Item) -> Output
+        private let state: Mutex<(next: Int, outputs: [Output?])>
+
+        init(_ items: [Item], _ work: @escaping @Sendable (Item) -> Output) {
+            self.items = items
+            self.work = work
+            state = Mutex((0, Array(repeating: nil, count: items.count)))
+        }
+
+        func run() {
+            while true {
+                let place = state.withLock { state in
+                    defer { state.next += 1 }
+                    return state.next
+                }
+                guard place < items.count else { return }
+                let output = work(items[place])
+                state.withLock { $0.outputs[place] = output }
+            }
+        }
+
+        var outputs: [Output] { state.withLock { $0.outputs.compactMap { $0 } } }
+    }
+
+    /// The work's outputs in the items' order; the calling thread works too, with up to `width - 1` others.
+    static func map<Item: Sendable, Output: Sendable>(
+        _ items: [Item],
+        width: Int,
+        _ work: @escaping @Sendable (Item) -> Output
+    ) -> [Output] {
+        guard items.count > 1, width > 1 else { return items.map(work) }
+        let shared = Shared(items, work)
+        let done = DispatchGroup()
+        for _ in 1..<min(width, items.count) {
+            done.enter()
+            let thread = Thread {
+                shared.run()
+                done.leave()
+            }
+            thread.stackSize = 1 << 20
+            thread.start()
+        }
+        shared.run()
+        done.wait()
+        return shared.outputs
+    }
+}

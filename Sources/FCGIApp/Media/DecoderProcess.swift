@@ -1,0 +1,111 @@
+// One `torchgate-media`: started as a spare, given one job, gone.
+
+internal import CLinux
+internal import Glibc
+internal import JSON
+internal import MediaLink
+
+/// Owned by one thread at a time: the keeper that started it, the pool's lock, then the request.
+final class DecoderProcess: Sendable {
+    private let pid: pid_t
+    private let socket: Int32
+
+    /// Starts a spare; the process ends with the calling thread at the latest.
+    init?(executable: String, addressSpace: Int) {
+        var pair: [Int32] = [-1, -1]
+        let null = open("/dev/null", O_RDWR | O_CLOEXEC)
+        guard null >= 0, tg_socketpair(&pair) == 0 else {
+            if null >= 0 { close(null) }
+            return nil
+        }
+        let arguments = [executable, "--address-space", String(addressSpace)]
+        var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
+        defer { words.forEach { free($0) } }
+        words.append(nil)
+        // A crash report would print memory.
+        let quiet = strdup("SWIFT_BACKTRACE=enable=no")
+        defer { free(quiet) }
+        var environment = [quiet, nil]
+        pid = tg_spawn(&words, &environment, pair[1], null, 2, nil, 0, 5, SIGKILL)
+        socket = pair[0]
+        close(pair[1])
+        close(null)
+        guard pid > 0 else {
+            close(socket)
+            return nil
+        }
+    }
+
+    /// What came of a job.
+    enum Outcome {
+        case reply(MediaReply)
+        /// It ended without a word: exit code, or 256 + signal.
+        case ended(Int32)
+        /// It was still at it when the time was over.
+        case late
+        /// It had gone before it got the job.
+        case gone
+    }
+
+    /// Does one job and waits for the process's end; nothing holds the output afterwards.
+    func run(_ job: MediaJob, input: Int32, output: Int32, seconds: Double) -> Outcome {
+        let end = tg_monotonic_ns() + UInt64(max(0, seconds) * 1e9)
+        let message = job.message
+        let sent = tg_send_fds(socket, message, message.count, [input, output], 2)
+        guard sent == message.count else {
+            _ = leave(killing: true)
+            return .gone
+        }
+        guard let answer = receive(until: end) else {
+            _ = leave(killing: true)
+            return .late
+        }
+        let status = leave(killing: false)
+        guard let json = try? JSONValue.parse(answer.dropFirst(4)),
+            let reply = try? MediaReply(json: json)
+        else { return .ended(status) }
+        return .reply(reply)
+    }
+
+    /// Ends a spare that is not needed.
+    func dismiss() { _ = leave(killing: true) }
+
+    /// The whole message, less if the process ended, nil where it took too long.
+    private func receive(until end: UInt64) -> [UInt8]? {
+        var all: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 16_384)
+        while true {
+            let now = tg_monotonic_ns()
+            guard now < end else { return nil }
+            var waiting = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+            let ready = poll(&waiting, 1, Int32(clamping: (end - now) / 1_000_000 + 1))
+            guard ready > 0 else { continue }
+            let count = read(socket, &buffer, buffer.count)
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return all }
+            all += buffer.prefix(count)
+            guard all.count >= 4 else { continue }
+            let length = all.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
+            guard length <= MediaJob.maxMessageBytes else { return [] }
+            if all.count >= 4 + length { return Array(all.prefix(4 + length)) }
+        }
+    }
+
+    private func leave(killing: Bool) -> Int32 {
+        shutdown(socket, Int32(SHUT_RDWR))
+        close(socket)
+        var status: Int32 = 0
+        if killing {
+            kill(pid, SIGKILL)
+        } else {
+            // It has answered and leaves by itself; one that does not is ended.
+            for _ in 0..<200 {
+                if waitpid(pid, &status, WNOHANG) == pid { return tg_wait_status(status) }
+                usleep(500)
+            }
+            kill(pid, SIGKILL)
+        }
+        while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+        return tg_wait_status(status)
+    }
+}

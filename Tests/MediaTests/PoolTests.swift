@@ -1,0 +1,181 @@
+import Foundation
+import MediaLink
+import Media
+import Synchronization
+import Testing
+import Vision
+
+/// Lines for the operator.
+final class Lines: Sendable {
+    private let state = Mutex<[String]>([])
+    var all: [String] { state.withLock { $0 } }
+    func add(_ line: String) { state.withLock { $0.append(line) } }
+}
+
+enum Fixture {
+    static let folder = URL(filePath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().appending(path: "Fixtures/media")
+
+    static func data(_ name: String) throws -> Data {
+        try Data(contentsOf: folder.appending(path: name))
+    }
+
+    static func base64(_ name: String) throws -> MediaSource {
+        .base64(try data(name).base64EncodedString())
+    }
+
+    /// The executable beside the tests.
+    static var decoder: String {
+        let own =
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        return URL(filePath: own).deletingLastPathComponent().appending(path: "torchgate-media")
+            .path
+    }
+
+    static func settings(_ change: (inout MediaRoomSettings) -> Void = { _ in })
+        -> MediaRoomSettings
+    {
+        var settings = MediaRoomSettings()
+        settings.decoder.executable = decoder
+        settings.fetch.refusalSeconds = 0
+        change(&settings)
+        return settings
+    }
+
+    static let rule = ImageRule(
+        layout: PatchLayout(patch: 14),
+        budget: PixelBudget(min: 3136, max: 50176)
+    )
+    static let clip = VideoRule(
+        family: .qwen3VL,
+        layout: PatchLayout(patch: 16),
+        budget: PixelBudget(min: 4096, max: 65536)
+    )
+}
+
+@Suite struct PoolTests {
+    private func room(
+        _ lines: Lines = Lines(),
+        _ change: (inout MediaRoomSettings) -> Void = { _ in }
+    )
+        -> MediaRoom
+    { MediaRoom(Fixture.settings(change)) { lines.add($0) } }
+
+    private func prepare(_ room: MediaRoom, _ orders: [MediaOrder]) throws(MediaRoom.Failure)
+        -> [PreparedMedia]
+    { try room.prepare(orders, caller: "k", permissions: []) }
+
+    @Test func `images and clips of one request come back in order, sealed`() throws {
+        let room = room()
+        let names = ["rgb.png", "cmyk.jpg", "1.png", "grey.jpg", "animated.gif"]
+        var orders = try names.map { MediaOrder(try Fixture.base64($0), .image(Fixture.rule)) }
+        orders.append(MediaOrder(try Fixture.base64("h264.mp4"), .video(Fixture.clip)))
+        let media = try prepare(room, orders)
+        #expect(
+            media.map(\.decoded.result.format) == ["png", "jpeg", "png", "jpeg", "gif", "h264"]
+        )
+        for one in media {
+            let result = one.decoded.result
+            let file = try #require(one.decoded.pixels.duplicate())
+            defer { close(file) }
+            var info = stat()
+            #expect(fstat(file, &info) == 0 && info.st_size == result.bytes)
+            #expect(pwrite(file, "x", 1, 0) == -1 && ftruncate(file, 0) == -1)
+        }
+        #expect(media[5].decoded.result.choice != nil)
+    }
+
+    @Test func `a bad medium is told by its place and leaves the others alone`() throws {
+        let lines = Lines()
+        let room = room(lines)
+        let good = MediaOrder(try Fixture.base64("rgb.png"), .image(Fixture.rule))
+        for (name, code) in [
+            ("truncated.jpg", MediaFailure.Code.invalid), ("picture.svg", .unsupported),
+            ("page.jpg", .unsupported), ("bomb.png", .tooLarge), ("empty.png", .invalid),
+        ] {
+            let bad = MediaOrder(try Fixture.base64(name), .image(Fixture.rule))
+            do {
+                _ = try prepare(room, [good, bad, good])
+                Issue.record("\(name) was taken")
+            } catch {
+                #expect(error.place == 1)
+                guard case .refused(let failure) = error.error else {
+                    Issue.record("\(error)")
+                    continue
+                }
+                #expect(
+                    failure.code == code || name == "picture.svg" || name == "page.jpg",
+                    "\(name): \(failure)"
+                )
+            }
+        }
+        #expect(try prepare(room, [good]).count == 1)
+        #expect(lines.all.isEmpty)
+    }
+
+    @Test func `nothing runs before it is needed, then the spares are there`() throws {
+        let room = room()
+        #expect(room.spareCount == 0)
+        room.warm()
+        let end = Date(timeIntervalSinceNow: 5)
+        while room.spareCount < 2, Date() < end { usleep(2000) }
+        #expect(room.spareCount == 2)
+    }
+
+    @Test func `many requests share few processes`() throws {
+        let room = room(Lines()) { settings in
+            settings.decoder.most = 3
+            settings.decoder.spares = 1
+        }
+        let order = MediaOrder(try Fixture.base64("rgb.png"), .image(Fixture.rule))
+        let failures = Mutex(0)
+        DispatchQueue.concurrentPerform(iterations: 24) { _ in
+            do { _ = try prepare(room, [order, order]) } catch { failures.withLock { $0 += 1 } }
+        }
+        #expect(failures.withLock { $0 } == 0)
+    }
+
+    @Test func `a decoder that cannot start, hangs or dies costs its request only`() throws {
+        let order = MediaOrder(try Fixture.base64("rgb.png"), .image(Fixture.rule))
+        let script = FileManager.default.temporaryDirectory.appending(path: "decoder-\(UUID())")
+        try Data("#!/bin/sh\nread line\nkill -SEGV $$\n".utf8).write(to: script)
+        #expect(chmod(script.path, 0o700) == 0)
+        let hanging = FileManager.default.temporaryDirectory.appending(path: "decoder-\(UUID())")
+        try Data("#!/bin/sh\nexec sleep 60\n".utf8).write(to: hanging)
+        #expect(chmod(hanging.path, 0o700) == 0)
+        for (program, expected) in [
+            ("/nonexistent", MediaError.busy), ("/bin/false", nil),
+            (script.path, .invalid("the media could not be decoded")),
+            (hanging.path, .tooLarge("decoding takes longer than 1 s")),
+        ] {
+            let lines = Lines()
+            let room = room(lines) { settings in
+                settings.decoder.executable = program
+                settings.decoder.seconds = 1
+            }
+            do {
+                _ = try prepare(room, [order])
+                Issue.record("\(program) decoded")
+            } catch { #expect(error.place == 0 && (expected == nil || error.error == expected)) }
+        }
+    }
+
+    @Test func `pixels of all requests together are bounded, and given back`() throws {
+        let room = room(Lines()) { $0.totalPixelBytes = 200_000 }
+        let order = MediaOrder(try Fixture.base64("rgb.png"), .image(Fixture.rule))
+        for _ in 0..<3 {
+            let first = try prepare(room, [order])
+            let bytes = first[0].decoded.result.bytes
+            let many = Array(repeating: order, count: 200_000 / bytes)
+            #expect(throws: MediaRoom.Failure.self) { try prepare(room, many) }
+            withExtendedLifetime(first) {}
+        }
+    }
+
+    @Test func `limits of the settings reach the decoder`() throws {
+        let room = room(Lines()) { $0.decoder.limits.pixels = 10 }
+        #expect(throws: MediaRoom.Failure.self) {
+            try prepare(room, [MediaOrder(try Fixture.base64("rgb.png"), .image(nil))])
+        }
+    }
+}
