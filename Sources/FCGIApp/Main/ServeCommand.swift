@@ -39,7 +39,7 @@ struct ServeCommand: ParsableCommand {
         let application = Application(
             settings: settings,
             keys: keys,
-            launcher: Self.launcher(settings),
+            launchers: settings.engineSockets.map { Self.launcher(settings, socket: $0) },
             log: log
         )
         let listener = try FastCGIListener(
@@ -77,11 +77,11 @@ struct ServeCommand: ParsableCommand {
         return StateFiles(state: state)
     }
 
-    private static func launcher(_ settings: Settings) -> any EngineLauncher {
-        if settings.engine.activation { return SocketLauncher(path: settings.engineSocket) }
+    private static func launcher(_ settings: Settings, socket: String) -> any EngineLauncher {
+        if settings.engine.activation { return SocketLauncher(path: socket) }
         let executable = settings.engine.executable
         return SpawnLauncher(
-            socketPath: settings.engineSocket,
+            socketPath: socket,
             executable: executable.isEmpty ? nil : executable,
             threads: settings.engine.threads == 0 ? nil : settings.engine.threads,
             environment: [

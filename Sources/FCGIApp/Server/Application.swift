@@ -15,7 +15,7 @@ internal import Synchronization
 public final class Application: Sendable {
     let settings: Settings
     let keys: KeyStore?
-    let engines: EngineSupervisor
+    let engines: EngineFleet
     let models: ModelLibrary
     let generator: Generator
     let metrics = Metrics()
@@ -28,8 +28,13 @@ public final class Application: Sendable {
 
     /// Puts the rooms together.
     ///
-    /// Starts nothing but the supervisor. `keys`: nil where authentication is off.
-    public init(settings: Settings, keys: KeyStore?, launcher: any EngineLauncher, log: Logger) {
+    /// Starts nothing but the supervisors, one for each launcher. `keys`: nil where authentication is off.
+    public init(
+        settings: Settings,
+        keys: KeyStore?,
+        launchers: [any EngineLauncher],
+        log: Logger
+    ) {
         self.settings = settings
         self.keys = keys
         self.log = log
@@ -48,7 +53,7 @@ public final class Application: Sendable {
         bounds.minResidency = settings.engine.minResidency
         bounds.swapPatience = settings.engine.swapPatience
         bounds.build = Build.version
-        engines = EngineSupervisor(settings: bounds, launcher: launcher) { line in
+        engines = EngineFleet(settings: bounds, launchers: launchers) { line in
             log.info("\(line)", metadata: ["part": "engine"])
         }
         models = ModelLibrary(settings: settings)

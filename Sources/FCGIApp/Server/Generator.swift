@@ -17,7 +17,7 @@ final class Generator: Sendable {
     typealias Registry = StreamRegistry<StreamItem, GenerationContext>
 
     let settings: Settings
-    let engines: EngineSupervisor
+    let engines: EngineFleet
     let registry: Registry
     let limiter: RateLimiter
     let metrics: Metrics
@@ -28,7 +28,7 @@ final class Generator: Sendable {
 
     init(
         settings: Settings,
-        engines: EngineSupervisor,
+        engines: EngineFleet,
         limiter: RateLimiter,
         metrics: Metrics,
         log: Logger,

@@ -42,8 +42,9 @@ final class Metrics: Sendable {
     func value(of name: String) -> Double { series.withLock { $0.counters[name] ?? 0 } }
 
     /// The exposition, `gauges` included.
-    func text(gauges: [(String, Double)]) -> String {
-        let (counters, histograms) = series.withLock { ($0.counters, $0.histograms) }
+    func text(gauges: [(String, Double)], counters others: [(String, Double)]) -> String {
+        var (counters, histograms) = series.withLock { ($0.counters, $0.histograms) }
+        for (name, value) in others { counters[name] = value }
         var lines: [String] = []
         var described: Set<String> = []
         func describe(_ series: String, _ type: String) {

@@ -139,6 +139,8 @@ public struct EngineSettings: Sendable, Equatable {
     public var hangTimeout = 60.0
     /// Seconds after a failed load in which no other is tried.
     public var coolDown = 10.0
+    /// Models in memory at once, an engine each.
+    public var maxLoadedModels = 1
     /// Seconds that a loaded model stays though only others are asked for.
     public var minResidency = 2.0
     /// Seconds after which a request for another model is no longer passed by newer ones.
@@ -256,9 +258,18 @@ extension Settings {
         server.socket.isEmpty ? "\(runDirectory)/fcgi.sock" : server.socket
     }
 
-    /// The engine socket's path.
+    /// The first engine's socket.
     public var engineSocket: String {
         engine.socket.isEmpty ? "\(runDirectory)/engine.sock" : engine.socket
+    }
+
+    /// The engines' sockets: after `engine.sock` or `engine-1.sock` comes `engine-2.sock`.
+    public var engineSockets: [String] {
+        let first = engineSocket
+        var stem = first.hasSuffix(".sock") ? String(first.dropLast(5)) : first
+        if stem.hasSuffix("-1") { stem.removeLast(2) }
+        return [first]
+            + (1..<max(1, engine.maxLoadedModels)).map { "\(stem)-\($0 + 1).sock" }
     }
 
     /// The WebSocket socket's path.

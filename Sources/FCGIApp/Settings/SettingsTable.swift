@@ -227,6 +227,13 @@ public enum SettingsTable {
             \.engine.coolDown,
             from: 1
         ),
+        int(
+            "engine.max_loaded_models",
+            "models",
+            "Models in memory at once, an engine each.",
+            \.engine.maxLoadedModels,
+            1...64
+        ),
         seconds(
             "engine.min_residency",
             "Time that a loaded model stays though only others are asked for; 0 = none.",

@@ -74,7 +74,7 @@ extension Application {
 
     /// What every chunk of an answer begins with.
     func responseHead(prefix: String, _ model: ServedModel, session: String?) -> ResponseHead {
-        let loaded = engines.summary().model.flatMap { $0.modelID == model.id ? $0 : nil }
+        let loaded = engines.loaded(modelID: model.id)
         let fingerprint = loaded.map { "fp_\($0.revision)_\($0.dtype)_\(Build.version)" }
         return ResponseHead(
             id: session ?? "\(prefix)-\(Self.randomID())",

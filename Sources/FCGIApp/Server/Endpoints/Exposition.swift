@@ -12,25 +12,23 @@ extension Application {
             ("torchgate_kv_tokens", Double(status.kvTotal)),
             ("torchgate_slots_free", Double(status.freeSlots)),
             ("torchgate_engine_resident_bytes", Double(status.residentBytes ?? 0)),
-            ("torchgate_engine_loads", Double(status.loads)),
-            ("torchgate_engine_load_failures", Double(status.loadFailures)),
-            ("torchgate_engine_unloads", Double(status.unloads)),
-            ("torchgate_engine_crashes", Double(status.crashes)),
-            ("torchgate_engine_hangs", Double(status.hangs)),
-            ("torchgate_engine_steps", Double(status.steps)),
         ]
+        let counters = [
+            ("torchgate_engine_loads_total", Double(status.loads)),
+            ("torchgate_engine_load_failures_total", Double(status.loadFailures)),
+            ("torchgate_engine_unloads_total", Double(status.unloads)),
+            ("torchgate_engine_crashes_total", Double(status.crashes)),
+            ("torchgate_engine_hangs_total", Double(status.hangs)),
+        ]
+        let all = engines.summaries()
         for state in states {
-            gauges.append(
-                (
-                    "torchgate_engine_state{state=\"\(state)\"}",
-                    state == status.state.rawValue ? 1 : 0
-                )
-            )
+            let engines = all.count { $0.state.rawValue == state }
+            gauges.append(("torchgate_engine_state{state=\"\(state)\"}", Double(engines)))
         }
         call.send(
             status: 200,
             type: "text/plain; version=0.0.4; charset=utf-8",
-            Array(metrics.text(gauges: gauges).utf8)
+            Array(metrics.text(gauges: gauges, counters: counters).utf8)
         )
     }
 }

@@ -59,6 +59,12 @@ extension Application {
         body["kv_tokens_used"] = .int(status.kvUsed)
         body["kv_tokens"] = .int(status.kvTotal)
         body["error"] = .text(status.state == .coolDown ? status.cause?.rawValue : nil)
+        let all = engines.summaries()
+        if all.count > 1 {
+            body["loaded_models"] = .array(
+                all.compactMap { $0.state == .serving ? .text($0.modelID) : nil }
+            )
+        }
         call.send(.object(body))
     }
 

@@ -129,6 +129,17 @@ public final class EngineSupervisor: Sendable {
             <= SupervisorMachine.nanoseconds(seconds)
     }
 
+    /// How well this engine suits a model.
+    func claim(to model: LoadRequest) -> EngineClaim {
+        shared.withLock { $0.machine.claim(to: model) }
+    }
+
+    /// Takes nothing new from now on.
+    func refuse() { shared.withLock { $0.machine.stop() } }
+
+    /// Seconds of the monotonic clock.
+    static var seconds: Double { Double(tg_monotonic_ns()) / 1e9 }
+
     /// Loads a model before anyone asks for it.
     public func preload(_ model: LoadRequest) {
         shared.withLock { $0.machine.preload(model, now: tg_monotonic_ns()) }
@@ -170,7 +181,7 @@ public final class EngineSupervisor: Sendable {
     ///   - drainSeconds: how long running and waiting generations may go on.
     ///   - unload: whether the engine ends too; else it keeps its model for the next front.
     public func stop(drainSeconds: Double, unload: Bool) {
-        shared.withLock { $0.machine.stop() }
+        refuse()
         let end = tg_monotonic_ns() &+ SupervisorMachine.nanoseconds(drainSeconds)
         while tg_monotonic_ns() < end, !shared.withLock({ $0.machine.isEmpty }) { usleep(5000) }
         shared.withLock { $0.machine.failEverything(now: tg_monotonic_ns()) }
