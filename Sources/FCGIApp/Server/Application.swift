@@ -185,8 +185,10 @@ public final class Application: Sendable {
     }
 
     private func finish(_ call: Call, _ label: String) {
+        // nginx's word for a client that left before it was answered.
+        let status = call.status == 0 ? 499 : call.status
         metrics.count(
-            "torchgate_http_requests_total{endpoint=\"\(label)\",status=\"\(call.status)\"}"
+            "torchgate_http_requests_total{endpoint=\"\(label)\",status=\"\(status)\"}"
         )
         metrics.count("torchgate_flushes_total", Double(call.exchange.response.flushes))
         guard label != "health", label != "auth" else { return }
@@ -195,7 +197,7 @@ public final class Application: Sendable {
             metadata: [
                 "rid": "\(call.requestID)", "key": "\(call.principal?.keyID ?? "-")",
                 "method": "\(call.method.prefix(16))", "endpoint": "\(label)",
-                "status": "\(call.status)",
+                "status": "\(status)",
                 "ms": "\(Int(call.age * 1000))", "bytes": "\(call.bytesSent)",
             ]
         )
