@@ -44,7 +44,7 @@ struct Golden {
 
 @Suite struct GoldenTests {
     static let names = [
-        "llama-tied", "llama-llama3rope", "llama-bias", "qwen2", "qwen2-window", "qwen3",
+        "bdh", "llama-tied", "llama-llama3rope", "llama-bias", "qwen2", "qwen2-window", "qwen3",
         "qwen3-yarn",
     ]
 

@@ -33,8 +33,8 @@ public final class Checkpoint: Sendable {
         return stored == name ? GGUFTranslation.key(name, metadata) : stored
     }
 
-    /// Opens a folder with `config.json` and safetensors (one file, or several with an index), a
-    /// `.gguf` file, or a folder with exactly one.
+    /// Opens a folder with `config.json` and safetensors (one file, or several with an index) or else
+    /// `model.pt`; a `.gguf` file, or a folder with exactly one.
     /// - Throws: `CheckpointError`.
     public init(opening path: String) throws(CheckpointError) {
         configuration = try ModelConfiguration(opening: path)
@@ -73,7 +73,9 @@ public final class Checkpoint: Sendable {
             var mapped: [MappedFile] = []
             for name in try Self.shards(of: path) {
                 let file = try MappedFile("\(path)/\(name)")
-                entries += try Safetensors.entries(of: file)
+                entries +=
+                    name.hasSuffix(".pt")
+                    ? try TorchFile.entries(of: file) : try Safetensors.entries(of: file)
                 mapped.append(file)
             }
             files = mapped
@@ -101,6 +103,8 @@ public final class Checkpoint: Sendable {
         if manager.fileExists(atPath: "\(folder)/\(single)") { return [single] }
         let index = "model.safetensors.index.json"
         guard manager.fileExists(atPath: "\(folder)/\(index)") else {
+            let torch = "model.pt"
+            if manager.fileExists(atPath: "\(folder)/\(torch)") { return [torch] }
             throw CheckpointError(.missing, file: single, "is not in the model's folder")
         }
         let file = try MappedFile("\(folder)/\(index)")

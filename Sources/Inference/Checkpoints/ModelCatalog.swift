@@ -91,7 +91,7 @@ public enum ModelCatalog {
         let hasConfig = files.contains("config.json")
         guard hasConfig || ggufs.count == 1 else { return nil }
         let weights = files.contains {
-            $0 == "model.safetensors" || $0 == "model.safetensors.index.json"
+            ["model.safetensors", "model.safetensors.index.json", "model.pt"].contains($0)
         }
         let newest = (hasConfig ? ["config.json"] : ggufs).map { changed("\(path)/\($0)") }.max()
         return CatalogEntry(

@@ -17,13 +17,19 @@ public struct ModelConfiguration: Sendable {
     public let identity: String
 
     /// `model_type`.
-    public var modelType: String { config["model_type"]?.string ?? "" }
+    ///
+    /// BDH's own writers leave it out.
+    public var modelType: String {
+        let isBDH = config["mlp_internal_dim_multiplier"] != nil
+        return config["model_type"]?.string ?? (isBDH ? "bdh" : "")
+    }
 
     /// Positions that the model was made for.
     ///
     /// A YaRN scaling lengthens what `max_position_embeddings` says where that is the trained length.
     public var contextLength: Int {
-        let trained = ["qwen2": 32_768, "qwen3": 32_768][modelType] ?? 2048
+        // BDH has no longest sequence.
+        let trained = ["qwen2": 32_768, "qwen3": 32_768, "bdh": 1 << 20][modelType] ?? 2048
         let written = text("max_position_embeddings") ?? trained
         let rope = [member("rope_scaling"), member("rope_parameters")].compactMap { $0 }
             .first { ($0["rope_type"] ?? $0["type"])?.string == "yarn" }
@@ -37,7 +43,7 @@ public struct ModelConfiguration: Sendable {
     }
 
     /// Rows of the embedding.
-    public var vocabularySize: Int { text("vocab_size") ?? 0 }
+    public var vocabularySize: Int { text("vocab_size") ?? (modelType == "bdh" ? 256 : 0) }
 
     /// Refuses a tokeniser with ids behind the embedding's last row; fewer ids are usual (padded rows).
     /// - Throws: `CheckpointError` with both numbers.

@@ -10,6 +10,7 @@ public enum ModelRegistry {
     private typealias Loader = @Sendable (WeightReader) throws -> any CausalLanguageModel
 
     private static let loaders: [String: Loader] = [
+        "bdh": { try BDH($0) },
         "llama": { try Decoder($0, .llama($0)) },
         "qwen2": { try Decoder($0, .qwen2($0)) },
         "qwen3": { try Decoder($0, .qwen3($0)) },

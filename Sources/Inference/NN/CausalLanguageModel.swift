@@ -10,10 +10,17 @@ public protocol CausalLanguageModel: AnyObject {
     var contextLength: Int { get }
     /// Bytes of sequence state that each position costs.
     var stateBytesPerToken: Int { get }
+    /// Bytes of sequence state that each sequence costs, however long it is.
+    var stateBytes: Int { get }
     /// An empty state for up to `capacity` positions; memory counts only as it is written.
     func makeState(capacity: Int) -> any SequenceState
     /// Logits `[outputRows, V]` in float32; advances every run's state.
     ///
     /// Failures are sticky: call inside `Torch.checked`.
     func callAsFunction(_ step: Step) -> Tensor
+}
+
+extension CausalLanguageModel {
+    /// Nothing.
+    public var stateBytes: Int { 0 }
 }

@@ -78,6 +78,13 @@ public final class RotaryEmbedding {
         filled = end
     }
 
+    /// Turns a position of each of `size / 2` pairs of neighbours: `base^(-2i / size) / 2π`, in float32.
+    public static func pairCycles(size: Int, base: Double) -> [Float] {
+        (0..<size / 2).map { index in
+            1 / powf(Float(base), Float(2 * index) / Float(size)) / Float(2 * Double.pi)
+        }
+    }
+
     /// The angle a position of each pair of a head, in float32 as the checkpoints were trained.
     public static func frequencies(headSize: Int, base: Double, scaling: Scaling) -> [Float] {
         if case .yarn(let yarn) = scaling {

@@ -134,8 +134,9 @@ extension Tensor {
         )
     }
 
-    /// For each row of queries `self` `[T, N]` the sum over the rows before it, weighted by `q · their q`, of
-    /// their `values` `[T, D]`; the runs' memories take the rows up. float32.
+    /// For each row the sum over the rows before it of `(q · their q) · their value`.
+    ///
+    /// `self` are the queries `[T, N]`, `values` `[T, D]`, float32; the runs' memories take the rows up.
     package func linearAttention(values: Tensor, runs: [tg_recurrence]) -> Tensor {
         Tensor(tg_linear_attention(handle, values.handle, runs, Int64(runs.count)))
     }

@@ -43,6 +43,19 @@ public final class WeightReader {
         try stacked([name], rows: [shape.first ?? 0], columns: shape.dropFirst().first, as: dtype)
     }
 
+    /// One tensor of exactly `shape` as a matrix of its last axis.
+    /// - Throws: `WeightError`.
+    public func flattened(_ name: String, _ shape: [Int], as dtype: Tensor.DType? = nil) throws
+        -> Tensor
+    {
+        let entry = try entry(name, shape)
+        let columns = shape.last ?? 1
+        let rows = shape.dropLast().reduce(1, *)
+        let out = Tensor.empty([rows, columns], dtype ?? self.dtype)
+        try decode(entry, into: out, at: 0, rows: rows, columns: columns)
+        return out
+    }
+
     /// Several tensors one below the other: `[rows[i], columns]` each, or `[rows[i]]` without columns.
     /// - Throws: `WeightError`.
     public func stacked(
