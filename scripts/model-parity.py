@@ -42,7 +42,10 @@ for operator in ("nms", "qnms"):
         declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 from transformers import (  # noqa: E402
-    AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
 )  # fmt: skip
 from transformers.utils import logging  # noqa: E402
 from transformers.video_utils import VideoMetadata  # noqa: E402
@@ -186,7 +189,8 @@ class Engine:
             output = Path(scratch) / "logits.safetensors"
             if case.parts:
                 request = Path(scratch) / "request.json"
-                request.write_text(json.dumps({"messages": [{"role": "user", "content": self.content(case)}]}))
+                chat = {"messages": [{"role": "user", "content": self.content(case)}]}
+                request.write_text(json.dumps(chat))
                 prompt = ["--request", str(request)]
             else:
                 prompt = ["--ids", ",".join(map(str, case.ids))]
@@ -260,7 +264,8 @@ def main() -> int:
             print(
                 f"{folder.name:18} {case.name:12} {len(exact):5} tokens  float32 {worst:.1e}"
                 f"  greedy {'same' if greedy else 'DIFFERS'}"
-                f"  bfloat16 same best {same['ours'][-1].mean():.3f} (transformers {same['theirs'][-1].mean():.3f})"
+                f"  bfloat16 same best {same['ours'][-1].mean():.3f} "
+                f"(transformers {same['theirs'][-1].mean():.3f})"
                 f"  KL {kl['ours'][-1].mean():.2e} ({kl['theirs'][-1].mean():.2e})",
                 flush=True,
             )
