@@ -72,8 +72,8 @@ let front: [Target] = [
     room("Streams", "FCGIApp", []),
     room("Text", "Inference", ["JSON", "CPCRE2"]),
     room("EngineLink", "Inference", ["JSON", "CLinux"]),
-    room("Checkpoints", "Inference", ["JSON"]),
     room("Vision", "Inference", []),
+    room("Checkpoints", "Inference", ["JSON", "Vision"]),
     room("MediaLink", "Inference", ["JSON", "Vision"]),
     room("Media", "FCGIApp", ["MediaLink", "Vision", "JSON", "CLinux", "CCurl"]),
     room("Generations", "FCGIApp", ["EngineLink"]),
@@ -84,7 +84,7 @@ let front: [Target] = [
         "FCGIApp",
         [
             "JSON", "FastCGI", "OpenAI", "Streams", "Generations", "EngineLink", "Text",
-            "Checkpoints",
+            "Checkpoints", "Media", "MediaLink", "Vision",
             "KeyStore", "Settings", "CLinux", .logging, .crypto,
         ]
     ),
@@ -200,7 +200,7 @@ let frontTests: [Target] = [
     tests("Generations", ["Generations", "EngineLink"]),
     tests("JSON", ["JSON"]),
     tests("Settings", ["Settings"]),
-    tests("Checkpoints", ["Checkpoints", "JSON"]),
+    tests("Checkpoints", ["Checkpoints", "JSON", "Vision"]),
     tests("FastCGI", ["FastCGI", "CLinux"]),
     tests("Nginx", ["Nginx"]),
     tests("Vision", ["Vision"]),

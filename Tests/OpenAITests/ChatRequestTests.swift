@@ -168,7 +168,7 @@ import Testing
         ),
         (
             "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{}}]}]}",
-            "messages[0].content[0].type"
+            "messages[0].content[0].image_url.url"
         ),
         (
             "{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{}}]}]}",

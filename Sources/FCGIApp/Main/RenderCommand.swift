@@ -19,6 +19,9 @@ struct RenderCommand: ParsableCommand {
     @Option(help: "File with the request's JSON; - for standard input.")
     var request: String
 
+    @Option(help: "Folder for the pixels of images and clips: 0.rgb, 1.rgb …")
+    var framesTo: String?
+
     func run() throws {
         let data =
             request == "-"
@@ -29,7 +32,8 @@ struct RenderCommand: ParsableCommand {
             let rendered = try Rendering.render(
                 model: model,
                 request: value,
-                settings: try options.load()
+                settings: try options.load(),
+                frames: framesTo
             )
             print(rendered.text())
         } catch {

@@ -23,6 +23,18 @@ extension APIError {
         forbidden("insufficient_scope", "This key lacks the scope '\(quote(scope))'.")
     }
 
+    /// 403: the key may not name such a source of media; `command` is what an operator does about it.
+    public static func mediaSourceForbidden(_ scope: String, param: String, command: String)
+        -> APIError
+    {
+        forbidden(
+            "insufficient_scope",
+            "This key lacks the scope '\(scope)', which this source of media needs. "
+                + "A key that has it is made with: \(command)",
+            param: param
+        )
+    }
+
     /// 403: the key may not use the model.
     public static func modelNotAllowed(_ model: String) -> APIError {
         forbidden(

@@ -43,6 +43,15 @@ extension APIError {
         )
     }
 
+    /// 400: an image or a clip cannot be used; `message` says why.
+    public static func invalidMedia(_ part: MediaPart, _ message: String) -> APIError {
+        .badRequest(
+            code: "invalid_\(part.kind.rawValue)",
+            part.param,
+            "Invalid \(part.kind.rawValue) in '\(part.param)': \(message)."
+        )
+    }
+
     /// 400: prompt and answer do not fit into the context; the three numbers are tokens.
     public static func contextLengthExceeded(
         limit: Int,

@@ -71,6 +71,11 @@ public struct Conversation: Sendable, Equatable {
     public var addGenerationPrompt: Bool?
     /// Whether the answer goes on within the last message.
     public var continueFinalMessage: Bool
+    /// What the request asks of all its media (`mm_processor_kwargs`); a part's own wishes go before.
+    public var mediaWishes = MediaWishes()
+
+    /// Images and clips, in order.
+    public var media: [MediaPart] { messages.flatMap(\.media) }
 
     init(_ fields: Fields, _ limits: RequestLimits) throws(APIError) {
         try fields.refuse(["chat_template"], because: "templates come with the model only.")
@@ -79,6 +84,12 @@ public struct Conversation: Sendable, Equatable {
         tools = try Tools.areOffered(fields, tools: definitions) ? definitions : []
         templateKeywords = try Self.keywords(fields, limits)
         reasoningEffort = try Self.effort(fields)
+        if let wishes = try fields.object("mm_processor_kwargs") {
+            mediaWishes = try MediaWishes(
+                Fields(wishes, at: fields.param("mm_processor_kwargs")),
+                limits
+            )
+        }
         addGenerationPrompt = try fields.bool("add_generation_prompt")
         continueFinalMessage = try fields.bool("continue_final_message") ?? false
         if continueFinalMessage, addGenerationPrompt == true {

@@ -41,6 +41,8 @@ public struct ChatMessage: Sendable, Equatable {
     public enum Part: Sendable, Equatable {
         /// Text.
         case text(String)
+        /// An image or a clip.
+        case media(MediaPart)
     }
 
     /// A message of text.
@@ -60,11 +62,20 @@ public struct ChatMessage: Sendable, Equatable {
         case nil: ""
         case .text(let text)?: text
         case .parts(let parts)?:
-            parts.map { part in
+            parts.compactMap { part in
                 switch part {
                 case .text(let text): text
+                case .media: nil
                 }
             }.joined(separator: "\n")
+        }
+    }
+
+    /// Images and clips, in order.
+    public var media: [MediaPart] {
+        guard case .parts(let parts)? = content else { return [] }
+        return parts.compactMap { part in
+            if case .media(let medium) = part { medium } else { nil }
         }
     }
 }
@@ -72,7 +83,8 @@ public struct ChatMessage: Sendable, Equatable {
 extension ChatMessage {
     /// The message as chat templates expect it: arguments of calls as objects, `content` a string.
     ///
-    /// `keepParts` leaves a list of parts a list, for templates that iterate over the content;
+    /// `keepParts` leaves a list of parts a list, for templates that iterate over the content; one with
+    /// media stays a list in any case;
     /// `developerAsSystem` writes the role `developer`, which few templates know, as `system`.
     public func templateValue(
         keepParts: Bool = false,
@@ -81,11 +93,12 @@ extension ChatMessage {
         var object = JSONObject()
         let shown = role == .developer && developerAsSystem ? .system : role
         object["role"] = .string(shown.rawValue)
-        if keepParts, case .parts(let parts)? = content {
+        if case .parts(let parts)? = content, keepParts || !media.isEmpty {
             object["content"] = .array(
                 parts.map { part in
                     switch part {
                     case .text(let text): ["type": "text", "text": .string(text)]
+                    case .media(let medium): medium.templateValue
                     }
                 }
             )

@@ -18,6 +18,13 @@ extension ChatMessage {
             }
             messages.append(try ChatMessage(Fields(object, at: path), limits))
         }
+        let media = messages.reduce(0) { $0 + $1.media.count }
+        guard media <= limits.media else {
+            throw fields.invalid(
+                "messages",
+                "\(media) images and clips, at most \(limits.media) are allowed."
+            )
+        }
         return messages
     }
 
@@ -62,7 +69,7 @@ extension ChatMessage {
                 guard case .object(let object) = element else {
                     throw .invalidType(path, expected: "an object", got: element)
                 }
-                parts.append(try part(Fields(object, at: path)))
+                parts.append(try part(Fields(object, at: path), limits))
             }
             return .parts(parts)
         case nil where role == .assistant: return nil
@@ -72,17 +79,17 @@ extension ChatMessage {
         }
     }
 
-    private static func part(_ fields: Fields) throws(APIError) -> Part {
+    private static func part(_ fields: Fields, _ limits: RequestLimits) throws(APIError) -> Part {
         guard let kind = try fields.string("type") else { throw .missing(fields.param("type")) }
+        if let medium = try MediaPart(type: kind, fields, limits) { return .media(medium) }
         switch kind {
         case "text", "refusal":
             guard let text = try fields.string(kind) else { throw .missing(fields.param(kind)) }
             return .text(text)
-        case "image", "image_url", "input_image", "video", "video_url", "input_video", "audio",
-            "audio_url", "input_audio", "file":
+        case "audio", "audio_url", "input_audio", "file", "input_file":
             throw .unsupportedValue(
                 fields.param("type"),
-                "this model takes text only, no '\(kind)' parts."
+                "text, images and video are taken, no '\(kind)' parts."
             )
         default:
             throw fields.invalid("type", "'\(APIError.quote(kind))' is not a kind of part.")

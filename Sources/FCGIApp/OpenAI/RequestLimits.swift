@@ -10,6 +10,10 @@ public struct RequestLimits: Sendable, Equatable {
     public var messages = 4096
     /// Parts of one message.
     public var contentParts = 1024
+    /// Images and clips of one request.
+    public var media = 16
+    /// Frames that a request may ask for of one clip.
+    public var mediaFrames = 768
     /// Tools of one request.
     public var tools = 128
     /// Stop strings.

@@ -4,6 +4,7 @@ public import FastCGI
 internal import Foundation
 public import KeyStore
 public import Logging
+internal import Media
 internal import OpenAI
 public import Settings
 internal import Streams
@@ -22,6 +23,7 @@ public final class Application: Sendable {
     let limiter = RateLimiter()
     let gate: Gate
     let requestLimits: RequestLimits
+    let prompts: PromptMaker
     let log: Logger
     private let accessLog: Logger
     private let draining = Mutex(false)
@@ -61,7 +63,13 @@ public final class Application: Sendable {
         limits.messages = settings.limits.messages
         limits.stopStrings = settings.limits.stopStrings
         limits.stopBytes = settings.limits.stopBytes
+        limits.media = settings.media.perRequest
+        limits.mediaFrames = settings.media.maxFrames
         requestLimits = limits
+        let room = MediaRoom(settings.media) { line in
+            log.warning("\(line)", metadata: ["part": "media"])
+        }
+        prompts = PromptMaker(settings: settings, room: room)
         generator = Generator(
             settings: settings,
             engines: engines,

@@ -11,6 +11,10 @@ struct GenerationPlan: Sendable {
     let prompts: [[Int32]]
     /// Text that each choice begins with (`echo`), one for each prompt; empty = none.
     var echoes: [String] = []
+    /// Images and clips of the only prompt, for the engine.
+    var media: [PromptMedia] = []
+    /// The same with their share of the room for pixels, which lasts as long as the plan.
+    var placedMedia: [PlacedMedium] = []
     /// Choices of each prompt.
     let n: Int
     let sampling: SamplingParameters

@@ -154,6 +154,7 @@ final class Generator: Sendable {
                 sampling: plan.sampling,
                 stop: plan.stop,
                 logprobs: plan.logprobs,
+                media: plan.media,
                 label: stream.context.requestID
             )
             do throws(SupervisorError) {

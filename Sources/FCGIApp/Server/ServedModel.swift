@@ -16,6 +16,8 @@ final class ServedModel: Sendable {
     let configuration: ModelConfiguration
     let tokenizer: Tokenizer
     let template: PromptTemplate
+    /// What becomes of images and clips; nil for a model of text only.
+    let vision: VisionProcessor?
     /// Ids that end an answer.
     let stopTokens: [Int32]
     /// Defaults that the model's makers set (generation_config.json).
@@ -46,6 +48,12 @@ final class ServedModel: Sendable {
             try configuration.check(tokenizerSize: tokenizer.vocabularySize)
         } catch {
             let message = "The model's files do not fit each other: \(error.detail)."
+            throw .modelLoadFailed(message, retryAfter: 10)
+        }
+        do throws(CheckpointError) {
+            vision = try VisionProcessor(of: configuration)
+        } catch {
+            let message = "The model's processor files cannot be used: \(error)."
             throw .modelLoadFailed(message, retryAfter: 10)
         }
         template = try PromptTemplate(of: configuration, tokenizer: tokenizer)

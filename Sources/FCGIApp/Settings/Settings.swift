@@ -18,6 +18,8 @@ public struct Settings: Sendable, Equatable {
     public var generation = GenerationSettings()
     /// Bounds on requests and queues.
     public var limits = LimitSettings()
+    /// Images and clips.
+    public var media = MediaSettings()
     /// Event streams and sessions.
     public var streams = SessionSettings()
     /// Whether a key is needed (`auth.enabled`); false only on loopback.

@@ -2,7 +2,7 @@
 public enum SettingsTable {
     /// The rows, in the order of the documentation.
     public static let fields: [SettingsField] =
-        server + models + engine + generation + limits + outside
+        server + models + engine + generation + limits + media + outside
 
     static let anySeconds = 0.0...31_536_000.0
 

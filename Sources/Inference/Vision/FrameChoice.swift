@@ -68,10 +68,17 @@ extension VideoRule {
         if let fps, !(fps > 0 && fps <= 1e6) { throw .settings("\(fps) frames a second") }
         var known = timeline
         if let rate = known.fps, !(rate > 0 && rate <= 1e6) { known.fps = nil }
+        var rule = self
+        if let most = allFramesUpTo {
+            if total <= most {
+                return FrameChoice(indices: Array(0..<total), timeline: known)
+            }
+            rule.frameCount = most
+        }
         let indices =
             switch family {
-            case .qwen2VL: try steps(known)
-            case .qwen3VL: try spread(known)
+            case .qwen2VL: try rule.steps(known)
+            case .qwen3VL: try rule.spread(known)
             }
         return FrameChoice(indices: indices, timeline: known)
     }

@@ -21,6 +21,8 @@ public struct VideoRule: Sendable, Equatable {
     public var fps: Double?
     /// Frames to keep, in place of `fps`.
     public var frameCount: Int?
+    /// Keeps every frame of a clip with at most so many, else so many; goes before `fps` and `frameCount`.
+    public var allFramesUpTo: Int?
     /// Fewest frames where `fps` decides.
     public var minFrames: Int
     /// Most frames where `fps` decides.
@@ -37,6 +39,7 @@ public struct VideoRule: Sendable, Equatable {
         budget: PixelBudget,
         fps: Double? = 2,
         frameCount: Int? = nil,
+        allFramesUpTo: Int? = nil,
         minFrames: Int = 4,
         maxFrames: Int = 768,
         capPixelsPerFrame: Bool = false,
@@ -47,6 +50,7 @@ public struct VideoRule: Sendable, Equatable {
         self.budget = budget
         self.fps = fps
         self.frameCount = frameCount
+        self.allFramesUpTo = allFramesUpTo
         self.minFrames = minFrames
         self.maxFrames = maxFrames
         self.capPixelsPerFrame = capPixelsPerFrame

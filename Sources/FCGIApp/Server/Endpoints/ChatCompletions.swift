@@ -11,16 +11,16 @@ extension Application {
         let request = try ChatCompletionRequest.decode(try call.json(), limits: requestLimits)
         let model = try models.model(named: request.options.model, for: principal)
         try request.options.check(vocabularySize: model.vocabularySize)
-        let prompt = try model.template.prompt(
-            request.conversation,
-            clock: templateClock(),
-            seconds: settings.limits.templateTimeout
-        )
+        let prompt = try prompts.prompt(request.conversation, model, PromptMaker.Caller(principal))
+        let media = prompt.media.compactMap { $0.promptMedia(owner: principal.owner) }
+        guard media.count == prompt.media.count else { throw .serverOverloaded(retryAfter: 1) }
         let resolver = SamplingResolver(options: request.options, model: model, settings: settings)
         let plan = GenerationPlan(
             model: model,
             load: models.loadRequest(for: model),
             prompts: [prompt.ids],
+            media: media,
+            placedMedia: prompt.media,
             n: request.options.n ?? 1,
             sampling: resolver.sampling(),
             stop: try resolver.stop(promptTokens: prompt.ids.count, param: "messages"),

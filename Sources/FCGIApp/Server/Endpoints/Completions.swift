@@ -1,3 +1,4 @@
+internal import Checkpoints
 internal import EngineLink
 internal import JSON
 internal import OpenAI
@@ -26,6 +27,7 @@ extension Application {
                 }
             }
         }
+        try refusePlaceholders(in: prompts, model)
         let resolver = SamplingResolver(options: request.options, model: model, settings: settings)
         let longest = prompts.map(\.count).max() ?? 0
         let stop = try resolver.stop(promptTokens: longest, param: "prompt")
@@ -45,5 +47,14 @@ extension Application {
             keepAlive: request.options.keepAlive?.engineSeconds
         )
         try answer(call, principal, plan, request.options, items, head)
+    }
+
+    /// A placeholder without its medium is no text: the engine has nothing to put there.
+    private func refusePlaceholders(in prompts: [[Int32]], _ model: ServedModel) throws(APIError) {
+        guard let vision = model.vision else { return }
+        for prompt in prompts
+        where prompt.contains(where: { [vision.imageToken, vision.videoToken].contains(Int($0)) }) {
+            throw .invalidValue("prompt", "must not have placeholders of images or video.")
+        }
     }
 }

@@ -14,11 +14,7 @@ extension Application {
         case .text(let text):
             ids = model.tokenizer.encode(text, addSpecialTokens: request.addSpecialTokens ?? true)
         case .conversation(let conversation):
-            let prompt = try model.template.prompt(
-                conversation,
-                clock: templateClock(),
-                seconds: settings.limits.templateTimeout
-            )
+            let prompt = try prompts.prompt(conversation, model, PromptMaker.Caller(principal))
             ids = prompt.ids
             body["prompt"] = .string(prompt.text)
         }

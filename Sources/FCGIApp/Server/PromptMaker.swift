@@ -1,0 +1,102 @@
+internal import Checkpoints
+internal import Foundation
+internal import KeyStore
+internal import Media
+internal import MediaLink
+internal import OpenAI
+internal import Settings
+
+/// From a conversation to the engine's prompt: media are fetched and decoded, the template is rendered, and
+/// the placeholders are written out.
+///
+/// Blocks while media are fetched and decoded. Safe from any thread.
+struct PromptMaker: Sendable {
+    let settings: Settings
+    let room: MediaRoom
+
+    /// Who asks, as far as sources of media depend on it.
+    struct Caller: Sendable {
+        /// Shares the bounds of fetches.
+        let name: String
+        /// The sources that may be named.
+        let permissions: Set<MediaPermission>
+    }
+
+    /// The prompt of a conversation.
+    /// - Throws: 400 with the field at fault, 403 for a source of media that the caller may not name, 503
+    ///   where there is no room to decode now.
+    func prompt(_ conversation: Conversation, _ model: ServedModel, _ caller: Caller)
+        throws(APIError) -> PreparedPrompt
+    {
+        let parts = conversation.media
+        var prepared: [PreparedMedia] = []
+        if let vision = model.vision {
+            room.warm()
+            let rules = MediaRules(vision: vision, settings: settings.media)
+            prepared = try prepare(parts, rules, common: conversation.mediaWishes, caller)
+        } else if let part = parts.first {
+            throw .unsupportedValue(
+                part.param,
+                "the model '\(APIError.quote(model.id))' takes text only, no images or video."
+            )
+        }
+        let prompt = try model.template.prompt(
+            conversation,
+            clock: templateClock(),
+            seconds: settings.limits.templateTimeout
+        )
+        guard let vision = model.vision else {
+            return PreparedPrompt(text: prompt.text, ids: prompt.ids, media: [])
+        }
+        let placement = MediaPlacement(vision: vision, tokenizer: model.tokenizer)
+        return try placement.place(prompt, zip(parts, prepared).map { ($0.kind, $1) })
+    }
+
+    private func prepare(
+        _ parts: [MediaPart],
+        _ rules: MediaRules,
+        common: MediaWishes,
+        _ caller: Caller
+    ) throws(APIError) -> [PreparedMedia] {
+        let orders = parts.map { part in
+            MediaOrder(MediaSource(part.source), rules.wish(part, common: common))
+        }
+        do throws(MediaRoom.Failure) {
+            return try room.prepare(orders, caller: caller.name, permissions: caller.permissions)
+        } catch {
+            throw Self.error(error.error, of: parts[error.place])
+        }
+    }
+
+    private static func error(_ error: MediaError, of part: MediaPart) -> APIError {
+        switch error {
+        case .refused(let failure): .invalidMedia(part, failure.message)
+        case .forbidden(let permission):
+            .mediaSourceForbidden(
+                permission.rawValue,
+                param: part.param,
+                command: "torchgate keys create --name NAME --scopes infer,\(permission.rawValue)"
+            )
+        case .busy: .serverOverloaded(retryAfter: 1)
+        }
+    }
+}
+
+extension MediaSource {
+    init(_ source: MediaPart.Source) {
+        switch source {
+        case .url(let text): self = .url(text)
+        case .base64(let text): self = .base64(text)
+        }
+    }
+}
+
+extension PromptMaker.Caller {
+    init(_ principal: Principal) {
+        name = principal.owner
+        var permissions: Set<MediaPermission> = []
+        if principal.has(.mediaURL) { permissions.insert(.url) }
+        if principal.has(.mediaFile) { permissions.insert(.file) }
+        self.permissions = permissions
+    }
+}
