@@ -195,7 +195,7 @@ let frontTests: [Target] = [
     ),
     tests("EngineLink", ["EngineLink", "JSON", "CLinux", "TestSupport", "scripted-engine"]),
     tests("OpenAI", ["OpenAI", "JSON"]),
-    tests("Server", ["Server"]),
+    tests("Server", ["Server", "Settings", "JSON", "torchgate-media"]),
     tests("Streams", ["Streams"]),
     tests("Generations", ["Generations", "EngineLink"]),
     tests("JSON", ["JSON"]),

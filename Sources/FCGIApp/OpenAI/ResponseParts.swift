@@ -53,6 +53,8 @@ public struct Usage: Sendable, Equatable {
     public var cachedTokens: Int
     /// Tokens of thoughts, part of the completion's.
     public var reasoningTokens: Int
+    /// Images and clips of the prompt, as they were used.
+    public var media: [MediaUsage] = []
 
     /// Creates counts.
     public init(
@@ -76,14 +78,81 @@ public struct Usage: Sendable, Equatable {
         output.append(json: promptTokens + completionTokens)
         output.append(literal: ",\"prompt_tokens_details\":{\"cached_tokens\":")
         output.append(json: cachedTokens)
+        if !media.isEmpty {
+            output.append(literal: ",\"image_tokens\":")
+            output.append(json: tokens(of: .image))
+            output.append(literal: ",\"video_tokens\":")
+            output.append(json: tokens(of: .video))
+        }
         output.append(literal: "},\"completion_tokens_details\":{\"reasoning_tokens\":")
         output.append(json: reasoningTokens)
-        output.append(literal: "}}")
+        output.append(literal: "}")
+        if !media.isEmpty {
+            output.append(literal: ",\"media\":")
+            output.append(array: media) { $1.append(to: &$0) }
+        }
+        output.append(literal: "}")
+    }
+
+    private func tokens(of kind: MediaPart.Kind) -> Int {
+        media.reduce(0) { $0 + ($1.kind == kind ? $1.tokens : 0) }
+    }
+}
+
+/// What became of one image or clip.
+public struct MediaUsage: Sendable, Equatable {
+    /// Image or clip.
+    public var kind: MediaPart.Kind
+    /// Frames that the model saw.
+    public var frames: Int
+    /// Columns of pixels that the model saw.
+    public var width: Int
+    /// Rows of pixels that the model saw.
+    public var height: Int
+    /// Tokens of the prompt that stand for it.
+    public var tokens: Int
+    /// Frames a second among those of a clip.
+    public var fps: Double?
+
+    /// Describes a medium.
+    public init(
+        kind: MediaPart.Kind,
+        frames: Int,
+        width: Int,
+        height: Int,
+        tokens: Int,
+        fps: Double?
+    ) {
+        self.kind = kind
+        self.frames = frames
+        self.width = width
+        self.height = height
+        self.tokens = tokens
+        self.fps = fps
+    }
+
+    func append(to output: inout [UInt8]) {
+        output.append(literal: "{\"type\":")
+        output.append(json: kind.rawValue)
+        for (name, value): (StaticString, Int) in [
+            (",\"frames\":", frames), (",\"width\":", width), (",\"height\":", height),
+            (",\"tokens\":", tokens),
+        ] {
+            output.append(literal: name)
+            output.append(json: value)
+        }
+        if let fps {
+            output.append(literal: ",\"fps\":")
+            output.append(json: fps)
+        }
+        output.append(literal: "}")
     }
 }
 
 /// Where the time of a request went, in seconds; shown with `timings: true`.
 public struct Timings: Sendable, Equatable {
+    /// Fetching and decoding images and clips; nil where there are none.
+    public var media: Double?
     /// Waiting for the engine's attention.
     public var queue: Double
     /// Waiting for the model to load.
@@ -106,7 +175,13 @@ public struct Timings: Sendable, Equatable {
     }
 
     func append(to output: inout [UInt8]) {
-        output.append(literal: "{\"queue_seconds\":")
+        output.append(literal: "{")
+        if let media {
+            output.append(literal: "\"media_seconds\":")
+            output.append(json: media)
+            output.append(literal: ",")
+        }
+        output.append(literal: "\"queue_seconds\":")
         output.append(json: queue)
         output.append(literal: ",\"load_seconds\":")
         output.append(json: load)

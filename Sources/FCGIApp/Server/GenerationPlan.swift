@@ -15,6 +15,8 @@ struct GenerationPlan: Sendable {
     var media: [PromptMedia] = []
     /// The same with their share of the room for pixels, which lasts as long as the plan.
     var placedMedia: [PlacedMedium] = []
+    /// Seconds of fetching and decoding them.
+    var mediaSeconds = 0.0
     /// Choices of each prompt.
     let n: Int
     let sampling: SamplingParameters

@@ -162,8 +162,11 @@ final class GenerationRun: Sendable {
     }
 
     private func complete(generated used: Int) {
-        let usage = Usage(promptTokens: plan.promptTokens, completionTokens: used)
-        stream.log.append([.usage(usage, stream.context.timings())])
+        var usage = Usage(promptTokens: plan.promptTokens, completionTokens: used)
+        usage.media = plan.placedMedia.map(\.usage)
+        var timings = stream.context.timings()
+        if !usage.media.isEmpty { timings.media = plan.mediaSeconds }
+        stream.log.append([.usage(usage, timings)])
         stream.context.setCanceller(nil)
         generator.registry.finish(stream)
         settle(used: plan.promptTokens + used)

@@ -19,6 +19,8 @@ struct PreparedPrompt: Sendable {
     let ids: [Int32]
     /// In the order of their placeholders.
     let media: [PlacedMedium]
+    /// Seconds of fetching and decoding them.
+    var mediaSeconds = 0.0
 }
 
 /// One image or clip and its place.
@@ -36,6 +38,19 @@ struct PlacedMedium: Sendable {
 
     /// Tokens that stand for it.
     var tokens: Int { spans.reduce(0) { $0 + $1.count } }
+
+    /// What the answer tells about it.
+    var usage: MediaUsage {
+        let result = prepared.decoded.result
+        return MediaUsage(
+            kind: kind,
+            frames: result.frames,
+            width: result.size.width,
+            height: result.size.height,
+            tokens: tokens,
+            fps: result.choice?.sampledFPS
+        )
+    }
 
     /// The medium in the engine's form; nil where there are no more descriptors.
     ///

@@ -29,6 +29,7 @@ struct PromptMaker: Sendable {
         throws(APIError) -> PreparedPrompt
     {
         let parts = conversation.media
+        let start = monotonicSeconds()
         var prepared: [PreparedMedia] = []
         if let vision = model.vision {
             room.warm()
@@ -40,6 +41,7 @@ struct PromptMaker: Sendable {
                 "the model '\(APIError.quote(model.id))' takes text only, no images or video."
             )
         }
+        let mediaSeconds = monotonicSeconds() - start
         let prompt = try model.template.prompt(
             conversation,
             clock: templateClock(),
@@ -49,7 +51,9 @@ struct PromptMaker: Sendable {
             return PreparedPrompt(text: prompt.text, ids: prompt.ids, media: [])
         }
         let placement = MediaPlacement(vision: vision, tokenizer: model.tokenizer)
-        return try placement.place(prompt, zip(parts, prepared).map { ($0.kind, $1) })
+        var placed = try placement.place(prompt, zip(parts, prepared).map { ($0.kind, $1) })
+        placed.mediaSeconds = mediaSeconds
+        return placed
     }
 
     private func prepare(

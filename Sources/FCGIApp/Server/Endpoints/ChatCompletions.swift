@@ -21,6 +21,7 @@ extension Application {
             prompts: [prompt.ids],
             media: media,
             placedMedia: prompt.media,
+            mediaSeconds: prompt.mediaSeconds,
             n: request.options.n ?? 1,
             sampling: resolver.sampling(),
             stop: try resolver.stop(promptTokens: prompt.ids.count, param: "messages"),
