@@ -116,6 +116,17 @@ final class SmallServer: Sendable {
         }
     }
 
+    @Test func `a name with several addresses is dialled at those that answer`() throws {
+        let image = [UInt8](try Fixture.data("rgb.png"))
+        let server = try SmallServer { _ in SmallServer.page("200 OK", "", image) }
+        let room = try room { settings in
+            settings.egress.networks += ["::1/128"].compactMap(IPNetwork.init)
+        }
+        #expect(
+            try fetch("http://localhost:\(server.port)/", room).get().decoded.result.frames == 1
+        )
+    }
+
     @Test func `the right comes first`() throws {
         let server = try SmallServer { _ in SmallServer.page("200 OK") }
         let room = try room { $0.root = "/tmp" }

@@ -121,6 +121,8 @@ int tg_memfd_seal(int fd) {
     return fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
 }
 
+int tg_memfd_seal_growth(int fd) { return fcntl(fd, F_ADD_SEALS, F_SEAL_GROW); }
+
 int tg_memfd_is_sealed(int fd) {
     int wanted = F_SEAL_WRITE | F_SEAL_SHRINK;
     int seals = fcntl(fd, F_GET_SEALS);

@@ -78,7 +78,10 @@ public final class DecoderPool: @unchecked Sendable {
     func decode(_ bytes: EncodedBytes, _ wish: MediaJob.Wish) throws(MediaError) -> DecodedMedia {
         guard bytes.count > 0 else { throw .invalid("the file is empty") }
         let output = tg_memfd("pixels")
-        guard output >= 0, ftruncate(output, settings.outputBytes) == 0 else {
+        // It cannot grow beyond its room, whoever gets hold of it.
+        guard output >= 0, ftruncate(output, settings.outputBytes) == 0,
+            tg_memfd_seal_growth(output) == 0
+        else {
             if output >= 0 { close(output) }
             throw .busy
         }

@@ -80,14 +80,18 @@ public final class MediaRoom: Sendable {
 
     private let settings: MediaRoomSettings
     private let pool: DecoderPool
-    private let gate: FetchGate
+    private let fetches: CallerGate
+    private let decodes: CallerGate
     private let room: PixelRoom
 
     /// A room that starts no process before it is needed; `report` gets lines for the operator.
     public init(_ settings: MediaRoomSettings, report: @escaping @Sendable (String) -> Void) {
         self.settings = settings
         pool = DecoderPool(settings.decoder, report: report)
-        gate = FetchGate(most: settings.fetches, perCaller: settings.fetchesPerCaller)
+        fetches = CallerGate(most: settings.fetches, perCaller: settings.fetchesPerCaller)
+        // One caller's slow media leave decoders to the others.
+        let most = max(1, settings.decoder.most)
+        decodes = CallerGate(most: most, perCaller: max(1, most * 3 / 4))
         room = PixelRoom(bytes: settings.totalPixelBytes)
     }
 
@@ -143,6 +147,8 @@ public final class MediaRoom: Sendable {
             let start = tg_monotonic_ns()
             let bytes = try bytes(of: order, caller)
             let fetched = tg_monotonic_ns()
+            guard decodes.enter(caller, seconds: settings.decoder.seconds) else { throw .busy }
+            defer { decodes.leave(caller) }
             let decoded = try pool.decode(bytes, order.wish)
             let lease = try room.lease(decoded.result.bytes)
             return .success(
@@ -172,8 +178,8 @@ public final class MediaRoom: Sendable {
                 most: most
             )
         case .url(let text):
-            guard gate.enter(caller, seconds: settings.fetch.totalSeconds) else { throw .busy }
-            defer { gate.leave(caller) }
+            guard fetches.enter(caller, seconds: settings.fetch.totalSeconds) else { throw .busy }
+            defer { fetches.leave(caller) }
             return try Fetcher(egress: settings.egress, limits: settings.fetch).fetch(
                 text,
                 most: most

@@ -38,6 +38,7 @@ int tg_unblock_all_signals(void);
 // memfd with close-on-exec and sealing allowed; seals: against write, grow, shrink and more seals.
 int tg_memfd(const char *name);
 int tg_memfd_seal(int fd);
+int tg_memfd_seal_growth(int fd);  // it can still be written and cut
 int tg_memfd_is_sealed(int fd);  // whether it can neither be written nor shrink
 int tg_socketpair(int fds[2]);  // AF_UNIX stream, close-on-exec
 int tg_set_cloexec(int fd, int on);

@@ -1,7 +1,7 @@
 internal import Foundation
 
-/// Bounds of fetches at once: in all, and of one caller.
-final class FetchGate: @unchecked Sendable {
+/// Bounds of work at once: in all, and of one caller.
+final class CallerGate: @unchecked Sendable {
     // Sendable: everything is touched with the lock held only.
 
     private let most: Int
