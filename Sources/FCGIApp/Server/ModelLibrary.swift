@@ -101,6 +101,7 @@ final class ModelLibrary: Sendable {
             kvTokens: some(engine.kvTokens),
             stepTokens: engine.stepTokens,
             threads: some(engine.threads),
+            videoPositions: settings.compat.videoPositions.rawValue,
             orphanGrace: Int(engine.orphanGrace.rounded(.up)),
             idleTimeout: Int(idle.rounded(.up))
         )

@@ -14,6 +14,8 @@ public struct Settings: Sendable, Equatable {
     public var models = ModelsSettings()
     /// The engine process.
     public var engine = EngineSettings()
+    /// Deviations for the sake of parity.
+    public var compat = CompatSettings()
     /// Sampling defaults of the whole server.
     public var generation = GenerationSettings()
     /// Bounds on requests and queues.
@@ -147,6 +149,23 @@ public struct EngineSettings: Sendable, Equatable {
     public var minResidency = 2.0
     /// Seconds after which a request for another model is no longer passed by newer ones.
     public var swapPatience = 10.0
+}
+
+/// Where what others compute differs from what was published.
+public struct CompatSettings: Sendable, Equatable {
+    /// How Qwen2.5-VL's clips count time.
+    public enum VideoPositions: String, Sendable, CaseIterable {
+        /// As it was published.
+        case original
+        /// As transformers 5.17 does.
+        case hf517
+    }
+
+    /// How Qwen2.5-VL's clips count time.
+    public var videoPositions = VideoPositions.original
+
+    /// The defaults.
+    public init() {}
 }
 
 /// Sampling defaults; nil falls through to the next level (model's generation_config.json, fallback).

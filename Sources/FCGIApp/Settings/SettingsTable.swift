@@ -247,6 +247,11 @@ public enum SettingsTable {
     ]
 
     static let generation: [SettingsField] = [
+        choice(
+            "compat.qwen2_5_vl_video_positions",
+            "How Qwen2.5-VL's clips count time: as published, or as transformers 5.17 does.",
+            \.compat.videoPositions
+        ),
         optionalInt(
             "generation.max_tokens",
             "tokens",
