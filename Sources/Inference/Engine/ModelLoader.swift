@@ -77,21 +77,28 @@ struct ModelLoader {
     /// The smaller of slots × length and half of what memory is left, unless the front says a number.
     private func limits(for model: any CausalLanguageModel) -> SchedulerLimits {
         let length = max(1, min(model.contextLength, request.maxContext ?? .max))
-        let slots = reservable(model, slots: max(1, request.maxSlots), length: length)
-        let (all, overflow) = slots.multipliedReportingOverflow(by: length)
         let left = max(0, Memory.availableBytes - Self.spareBytes) / 2
-        var fitting = left / max(1, model.stateBytesPerToken)
+        let affordable = model.stateBytes > 0 ? left / model.stateBytes : .max
+        let wanted = max(1, min(request.maxSlots, affordable))
+        if wanted < request.maxSlots {
+            log.warning("memory for \(wanted) of \(request.maxSlots) slots only")
+        }
+        let slots = reservable(model, slots: wanted, length: length)
+        let (all, overflow) = slots.multipliedReportingOverflow(by: length)
+        var fitting = model.stateBytesPerToken > 0 ? left / model.stateBytesPerToken : .max
         if fitting < min(length, Self.leastTokens) {
             fitting = min(length, Self.leastTokens)
             log.warning("little memory is left: \(Memory.availableBytes >> 20) MiB")
         }
         let tokens = request.kvTokens ?? min(overflow ? .max : all, fitting)
-        return SchedulerLimits(
+        var limits = SchedulerLimits(
             slots: slots,
             contextLength: length,
             kvTokens: tokens,
             stepTokens: request.stepTokens
         )
+        limits.sharesPrefixes = model.statesRewind
+        return limits
     }
 
     /// How many slots the system gives address space for: under strict overcommit that may be fewer.

@@ -94,6 +94,9 @@ public final class BDH: CausalLanguageModel {
     /// The sums of all layers.
     public var stateBytes: Int { stateShape.bytes }
 
+    /// Sums cannot be taken back.
+    public var statesRewind: Bool { false }
+
     /// An empty state.
     public func makeState(capacity: Int) -> any SequenceState {
         RecurrentState(stateShape, capacity: min(capacity, config.context))

@@ -12,6 +12,8 @@ public protocol CausalLanguageModel: AnyObject {
     var stateBytesPerToken: Int { get }
     /// Bytes of sequence state that each sequence costs, however long it is.
     var stateBytes: Int { get }
+    /// Whether a state can be cut back to any earlier position.
+    var statesRewind: Bool { get }
     /// An empty state for up to `capacity` positions; memory counts only as it is written.
     func makeState(capacity: Int) -> any SequenceState
     /// Logits `[outputRows, V]` in float32; advances every run's state.
@@ -23,4 +25,6 @@ public protocol CausalLanguageModel: AnyObject {
 extension CausalLanguageModel {
     /// Nothing.
     public var stateBytes: Int { 0 }
+    /// True.
+    public var statesRewind: Bool { true }
 }

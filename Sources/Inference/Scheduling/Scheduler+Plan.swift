@@ -57,7 +57,8 @@ extension Scheduler {
     private mutating func start(at index: Int, room: Int, _ planned: Set<UInt64>) -> Start {
         let sequence = sequences[index]
         let siblings = sequences.filter { $0.id.request == sequence.id.request }
-        let shared = min(sequence.promptCount, sequence.tokens.count - 1)
+        let shared =
+            limits.sharesPrefixes ? min(sequence.promptCount, sequence.tokens.count - 1) : 0
         let donor = siblings.first { $0.held >= sequence.promptCount && shared > 0 }
         if donor == nil, siblings.contains(where: { $0.serial < sequence.serial }), shared > 0 {
             return .waitsForSibling

@@ -170,7 +170,7 @@ public struct Scheduler: Sendable {
         let ended = sequences.remove(at: index)
         if !contains(ended.id.request) { unready.remove(ended.id.request) }
         guard let slot = ended.slot else { return }
-        let shared = min(ended.held, ended.promptCount)
+        let shared = limits.sharesPrefixes ? min(ended.held, ended.promptCount) : 0
         let heir = sequences.firstIndex {
             $0.id.request == ended.id.request && $0.slot == nil && $0.tokens.count > 1
         }

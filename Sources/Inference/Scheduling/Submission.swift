@@ -9,6 +9,11 @@ public struct SchedulerLimits: Sendable, Equatable {
     /// New rows of one step, decodes and prefill together.
     public var stepTokens: Int
 
+    /// Whether a slot can be cut back to, or copied up to, any earlier position.
+    ///
+    /// A recurrent state cannot: then each choice computes its prompt itself.
+    public var sharesPrefixes = true
+
     /// Limits; a step has room for one token of every slot and one of a prefill at least.
     public init(slots: Int, contextLength: Int, kvTokens: Int, stepTokens: Int) {
         self.slots = max(1, slots)
