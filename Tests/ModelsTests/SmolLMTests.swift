@@ -4,6 +4,7 @@ import Models
 import NN
 import Testing
 import Torch
+import Weights
 
 /// The default model, where `make deps` has put it.
 @Suite struct SmolLMTests {
@@ -13,10 +14,15 @@ import Torch
 
     @Test(
         .enabled(if: FileManager.default.fileExists(atPath: path)),
-        arguments: [Tensor.DType.float32, .bfloat16]
+        arguments: [Tensor.DType.float32, .bfloat16],
+        [WeightForm.dense, .stored]
     )
-    func `the default model knows the capital of France`(_ dtype: Tensor.DType) throws {
-        let model = try ModelRegistry.load(Checkpoint(opening: Self.path), dtype: dtype)
+    func `the default model knows the capital of France`(
+        _ dtype: Tensor.DType,
+        _ form: WeightForm
+    ) throws {
+        let checkpoint = try Checkpoint(opening: Self.path)
+        let model = try ModelRegistry.load(checkpoint, dtype: dtype, form: form)
         let state = model.makeState(capacity: 64)
         // <|im_start|>user … What is the capital of France?<|im_end|> … <|im_start|>assistant
         var next: [Int32] = [

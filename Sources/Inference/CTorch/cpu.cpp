@@ -5,6 +5,7 @@
 
 #include "internal.hpp"
 #include "kernels.hpp"
+#include "quant.hpp"
 
 namespace {
 
@@ -49,6 +50,14 @@ const Kernels &kernels() noexcept {
     }
 }
 
+const QuantKernels &quant_kernels() noexcept {
+    static const bool vnni = __builtin_cpu_supports("avx512vnni");
+    const int level = std::min(cpu_level(), highest_level);
+    // The limit 2 is for tests: some processors of that level multiply bytes natively, too.
+    if (level >= 2) return vnni && highest_level > 2 ? vnni_quant : avx512_quant;
+    return level == 1 ? avx2_quant : baseline_quant;
+}
+
 }  // namespace tg
 
 extern "C" {
@@ -63,6 +72,8 @@ void tg_clear_error(void) noexcept {
 void tg_set_error(const char *message) noexcept { tg::fail(message); }
 
 const char *tg_cpu(void) noexcept { return tg::kernels().name; }
+
+const char *tg_packed_cpu(void) noexcept { return tg::quant_kernels().name; }
 
 void tg_limit_cpu(int32_t level) noexcept { highest_level = level; }
 }

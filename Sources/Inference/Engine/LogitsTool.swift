@@ -29,6 +29,7 @@ public enum LogitsTool {
         let model = try ModelRegistry.load(
             checkpoint,
             dtype: type,
+            form: ModelRegistry.weightForm(dtype),
             device: device == "auto" ? "cpu" : device
         )
         guard !ids.isEmpty, ids.allSatisfy({ $0 >= 0 && Int($0) < model.vocabularySize }) else {

@@ -38,7 +38,9 @@ struct ModelLoader {
             log.warning("float16 is slow on this CPU: computing in \(dtype.rawValue)")
         }
         var lastTold = 0
-        let model = try ModelRegistry.load(checkpoint, dtype: dtype) { [endpoint] done, total in
+        let form = ModelRegistry.weightForm(request.dtype)
+        let model = try ModelRegistry.load(checkpoint, dtype: dtype, form: form) {
+            [endpoint] done, total in
             endpoint.noteProgress()
             guard done - lastTold > total / 50 || done == total else { return }
             lastTold = done

@@ -78,14 +78,14 @@ public final class Decoder: CausalLanguageModel {
         let model = WeightScope.decoder(of: reader)
         let rotary = try Self.rotary(config, reader)
         let table = try model.table("embed_tokens", rows: config.vocabulary, columns: config.hidden)
-        embedding = Embedding(table)
+        embedding = Embedding(table, as: reader.dtype)
         blocks = try (0..<config.layers).map {
             try DecoderBlock(model["layers.\($0)"], config, layer: $0, rotary)
         }
         norm = try model.norm("norm", size: config.hidden, epsilon: config.epsilon)
         head =
             try model.ownHead(from: config.hidden, to: config.vocabulary, tied: config.tied)
-            ?? Linear(.dense(table))
+            ?? Linear(table)
         stateShape = KVState.Shape(
             layers: config.layers,
             keyHeads: config.keyHeads,
@@ -146,7 +146,7 @@ public final class Decoder: CausalLanguageModel {
         if step.outputRows.count != step.rowCount || step.outputRows != Array(0..<step.rowCount) {
             x = x.takingRows(step.outputRows)
         }
-        return head(norm(x)).to(.float32)  // [outputs, V]
+        return head.logits(norm(x))  // [outputs, V]
     }
 }
 

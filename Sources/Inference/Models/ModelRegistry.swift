@@ -1,7 +1,7 @@
 public import Checkpoints
 public import NN
 public import Torch
-import Weights
+public import Weights
 
 /// The architectures that can be loaded.
 ///
@@ -22,13 +22,14 @@ public enum ModelRegistry {
     /// The `model_type`s that can be loaded, sorted.
     public static var architectures: [String] { loaders.keys.sorted() }
 
-    /// Loads a checkpoint's weights as `dtype`.
+    /// Loads a checkpoint's weights as `dtype`, those of matrix products in `form`.
     ///
     /// `progress` hears stored bytes read and their total, tensor by tensor.
     /// - Throws: `ModelError`, `WeightError`, `TorchError`.
     public static func load(
         _ checkpoint: Checkpoint,
         dtype: Tensor.DType,
+        form: WeightForm = .dense,
         device: String = "cpu",
         progress: @escaping (_ bytesDone: Int, _ total: Int) -> Void = { _, _ in }
     ) throws -> any CausalLanguageModel {
@@ -39,7 +40,7 @@ public enum ModelRegistry {
             }
             throw ModelError.architecture(checkpoint.modelType, known: architectures)
         }
-        let reader = WeightReader(checkpoint, dtype: dtype, progress: progress)
+        let reader = WeightReader(checkpoint, dtype: dtype, form: form, progress: progress)
         let model: any CausalLanguageModel
         do {
             model = try Torch.checked { try loader(reader) }
@@ -66,5 +67,12 @@ public enum ModelRegistry {
         case "auto", "float16": return native
         default: return Tensor.DType(rawValue: wish)
         }
+    }
+
+    /// The form of weights for the same wish.
+    ///
+    /// Who names a type gets it; `auto` keeps what is quantised.
+    public static func weightForm(_ wish: String) -> WeightForm {
+        wish == "auto" ? .stored : .dense
     }
 }

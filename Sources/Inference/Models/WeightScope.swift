@@ -45,7 +45,7 @@ struct WeightScope {
     func linear(_ names: [String], from input: Int, to outputs: [Int], bias: Bool = false) throws
         -> Linear
     {
-        let weight = try reader.stacked(
+        let weight = try reader.matrix(
             names.map { path("\($0).weight") },
             rows: outputs,
             columns: input
@@ -54,7 +54,7 @@ struct WeightScope {
             bias
             ? try reader.stacked(names.map { path("\($0).bias") }, rows: outputs, columns: nil)
             : nil
-        return Linear(.dense(weight), bias: added)
+        return Linear(weight, bias: added)
     }
 
     /// `[size]`.
@@ -63,8 +63,8 @@ struct WeightScope {
     }
 
     /// `[rows, columns]`.
-    func table(_ name: String, rows: Int, columns: Int) throws -> Tensor {
-        try reader.tensor(path("\(name).weight"), [rows, columns])
+    func table(_ name: String, rows: Int, columns: Int) throws -> WeightMatrix {
+        try reader.matrix([path("\(name).weight")], rows: [rows], columns: columns)
     }
 
     private func path(_ name: String) -> String { prefix.isEmpty ? name : "\(prefix).\(name)" }

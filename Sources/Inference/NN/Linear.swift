@@ -2,11 +2,8 @@ public import Torch
 
 /// `x · Wᵀ + b`.
 public struct Linear {
-    /// How the weight is kept.
-    public enum Weight {
-        /// `[out, in]` in the model's dtype.
-        case dense(Tensor)
-    }
+    /// How the weight is kept: `[out, in]`.
+    public typealias Weight = WeightMatrix
 
     /// The weight.
     public let weight: Weight
@@ -23,6 +20,17 @@ public struct Linear {
     public func callAsFunction(_ x: Tensor) -> Tensor {
         switch weight {
         case .dense(let weight): x.linear(weight, bias: bias)
+        case .packed(let weight): x.linear(weight, bias: bias, as: x.dtype ?? .float32)
+        }
+    }
+
+    /// `[T, in]` to `[T, out]` in float32.
+    ///
+    /// A quantised weight's are not rounded on the way.
+    public func logits(_ x: Tensor) -> Tensor {
+        switch weight {
+        case .dense: self(x).to(.float32)
+        case .packed(let weight): x.linear(weight, bias: bias, as: .float32)
         }
     }
 }

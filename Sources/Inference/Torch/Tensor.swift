@@ -19,7 +19,7 @@ public final class Tensor {
         /// Bytes an element.
         public var size: Int { self == .float32 ? 4 : 2 }
 
-        var code: tg_dtype {
+        package var code: tg_dtype {
             switch self {
             case .float32: TG_F32
             case .bfloat16: TG_BF16

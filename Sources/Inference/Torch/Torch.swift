@@ -24,6 +24,9 @@ public enum Torch {
     /// Which kernels run here: `avx512bf16`, `avx512`, `avx2` or `baseline`.
     public static var instructionSet: String { String(cString: tg_cpu()) }
 
+    /// Which kernels multiply with quantised weights here: `vnni`, `avx512`, `avx2` or `baseline`.
+    public static var quantisedInstructionSet: String { String(cString: tg_packed_cpu()) }
+
     /// Allows this thread kernels up to `level` (0 baseline, 1 AVX2, 2 AVX-512, 3 with BF16); for tests.
     public static func limitInstructionSet(to level: Int) { tg_limit_cpu(Int32(clamping: level)) }
 

@@ -3,6 +3,14 @@ import CTorch
 import Glibc
 public import Torch
 
+/// In which form weights of matrix products are kept.
+public enum WeightForm: Sendable, Equatable {
+    /// In the compute type.
+    case dense
+    /// Quantised ones as they are stored, where there are kernels for them; the others dense.
+    case stored
+}
+
 /// Decodes a checkpoint's tensors straight into the model's own, each once.
 ///
 /// There are no temporaries: the peak is the weights in the compute type; the file's pages are given
@@ -12,6 +20,8 @@ public final class WeightReader {
     public let checkpoint: Checkpoint
     /// The type that weights are decoded to.
     public let dtype: Tensor.DType
+    /// How `matrix` keeps weights.
+    public let form: WeightForm
     private let progress: (_ done: Int, _ total: Int) -> Void
     private var done = 0
     private var used: Set<String> = []
@@ -20,10 +30,12 @@ public final class WeightReader {
     public init(
         _ checkpoint: Checkpoint,
         dtype: Tensor.DType,
+        form: WeightForm = .dense,
         progress: @escaping (_ done: Int, _ total: Int) -> Void = { _, _ in }
     ) {
         self.checkpoint = checkpoint
         self.dtype = dtype
+        self.form = form
         self.progress = progress
     }
 
@@ -75,6 +87,20 @@ public final class WeightReader {
         return out
     }
 
+    /// Several tensors `[rows[i], columns]` one below the other, in the reader's form.
+    /// - Throws: `WeightError`.
+    public func matrix(_ names: [String], rows: [Int], columns: Int) throws -> WeightMatrix {
+        let formats = names.map { checkpoint.tensors[$0]?.format.code }
+        let staying = formats.compactMap { $0 }.filter { tg_packs($0, Int64(columns)) }
+        guard form == .stored, staying.count == names.count else {
+            return .dense(try stacked(names, rows: rows, columns: columns))
+        }
+        let entries = try zip(names, rows).map { try entry($0, [$1, columns]) }
+        let out = PackedWeight(rows: rows.reduce(0, +), columns: columns)
+        for (entry, count) in zip(entries, rows) { try pack(entry, into: out, rows: count) }
+        return .packed(out)
+    }
+
     /// Whether two tensors are stored as the same bytes.
     public func areEqual(_ a: String, _ b: String) -> Bool {
         used.formUnion([a, b])
@@ -124,7 +150,24 @@ public final class WeightReader {
             Int64(entry.bytes.count),
             Int64(entry.ropePermutedHeads ?? 0)
         )
-        guard decoded else {
+        try finish(entry, decoded)
+    }
+
+    private func pack(_ entry: TensorEntry, into out: PackedWeight, rows: Int) throws(WeightError) {
+        let packed = tg_pack_rows(
+            out.handle,
+            Int64(rows),
+            entry.format.code ?? TG_FORMAT_F32,
+            entry.bytes.baseAddress,
+            Int64(entry.bytes.count),
+            Int64(entry.ropePermutedHeads ?? 0)
+        )
+        try finish(entry, packed)
+    }
+
+    /// Gives the entry's pages back and tells of the progress, or throws what went wrong.
+    private func finish(_ entry: TensorEntry, _ succeeded: Bool) throws(WeightError) {
+        guard succeeded else {
             throw WeightError(
                 tensor: spelled(entry.name),
                 file: entry.file,

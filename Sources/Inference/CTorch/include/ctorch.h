@@ -136,6 +136,30 @@ typedef enum tg_format : int32_t {
 bool tg_decode_rows(tg_tensor out, int64_t at, int64_t count, int64_t columns, tg_format format,
                     const void *source, int64_t source_bytes, int64_t permuted_heads) TG_NOEXCEPT;
 
+// Weights kept quantised ---------------------------------------------------------------------
+
+// A matrix whose rows stay as codes and scales, 16 rows side by side. NULL is the undefined one.
+typedef struct tg_packed_s *tg_packed;
+
+// Whether rows of `columns` elements in this format can stay as they are.
+bool tg_packs(tg_format format, int64_t columns) TG_NOEXCEPT;
+// Without rows; every tg_pack_rows adds some below, until there are `rows`.
+tg_packed tg_packed_new(int64_t rows, int64_t columns) TG_NOEXCEPT;
+void tg_packed_free(tg_packed w) TG_NOEXCEPT;
+// The next `count` rows; the rest as in tg_decode_rows.
+bool tg_pack_rows(tg_packed w, int64_t count, tg_format format, const void *source, int64_t source_bytes,
+                  int64_t permuted_heads) TG_NOEXCEPT;
+int64_t tg_packed_rows(tg_packed w) TG_NOEXCEPT;
+int64_t tg_packed_columns(tg_packed w) TG_NOEXCEPT;
+int64_t tg_packed_bytes(tg_packed w) TG_NOEXCEPT;
+// x [T, K] · w [N, K]ᵀ + bias [N] (or NULL), x's blocks of 32 rounded to 8 bits, as `out` (float32 or
+// bfloat16; a bias has that type). A row's bits do not depend on the other rows.
+tg_tensor tg_packed_linear(tg_tensor x, tg_packed w, tg_tensor bias, tg_dtype out) TG_NOEXCEPT;
+// The values of some rows; an id outside 0..<N is an error.
+tg_tensor tg_packed_embedding(tg_packed w, const int32_t *ids, int64_t count, tg_dtype out) TG_NOEXCEPT;
+// "vnni", "avx512", "avx2" or "baseline".
+const char *tg_packed_cpu(void) TG_NOEXCEPT;
+
 // Sampling -------------------------------------------------------------------------------------
 
 typedef struct tg_sampler_row {

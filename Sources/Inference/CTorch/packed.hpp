@@ -1,0 +1,54 @@
+// A weight that stays quantised: its parts and what they own.
+#pragma once
+
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "include/ctorch.h"
+#include "quant.hpp"
+
+struct tg_packed_s {
+    struct Free {
+        void operator()(uint8_t *p) const { std::free(p); }
+    };
+    /// Tiles of one part that a thread takes at once.
+    struct Piece {
+        int64_t part, tile, tile_end;
+    };
+
+    int64_t rows = 0, columns = 0;
+    int64_t filled = 0, bytes = 0;
+    std::vector<tg::QuantPart> parts;
+    std::vector<Piece> pieces;
+    std::vector<std::unique_ptr<uint8_t, Free>> memory;
+};
+
+namespace tg {
+
+/// What a block of 32 columns of one row says in its own format.
+struct BlockCodes {
+    uint8_t codes[32];
+    uint16_t scale, minimum;  // halves: of the block, or of the 256 columns around it
+    uint8_t inner[2];         // of `nested`, `halved` and `zeros`
+};
+
+/// How rows of a file format lie when packed.
+struct PackedFormat {
+    int32_t bits;
+    Scales scales;
+    int32_t offset;
+    int64_t elements, bytes;  // of a block in the file
+    void (*read)(const uint8_t *row, int64_t block, BlockCodes &out);
+};
+
+/// nullptr: not kept quantised.
+const PackedFormat *packed_format(tg_format format);
+
+/// Memory for `count` more rows of a kind, zeroed.
+QuantPart &add_part(tg_packed_s &weight, const PackedFormat &format, int64_t count, int64_t group);
+void put_block(const QuantPart &part, int64_t row, int64_t block, const BlockCodes &block_codes);
+/// The values of one row, `columns` floats.
+void unpack_row(const QuantPart &part, int64_t row, float *out);
+
+}  // namespace tg

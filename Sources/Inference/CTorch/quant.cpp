@@ -1,0 +1,107 @@
+// Products and rows of weights that stay quantised.
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+
+#include "internal.hpp"
+#include "kernels.hpp"
+#include "packed.hpp"
+
+namespace {
+
+/// Inputs of the product at hand; each thread that calls products has its own.
+struct Scratch {
+    std::vector<int8_t> values;
+    std::vector<tg::QuantInputBlock> blocks;
+};
+
+at::ScalarType scalar(tg_dtype dtype) {
+    TORCH_CHECK(dtype == TG_F32 || dtype == TG_BF16, "quantised weights: float32 or bfloat16 is needed");
+    return dtype == TG_F32 ? at::kFloat : at::kBFloat16;
+}
+
+/// The rows of `x` as int8, padded with rows that nobody reads the products of.
+tg::QuantInput quantised(const at::Tensor &x, const tg::QuantKernels &kernels, Scratch &scratch) {
+    const int64_t rows = x.size(0), columns = x.size(1), blocks = columns / tg::kBlock;
+    const int64_t padded = (rows + kernels.rows - 1) / kernels.rows * kernels.rows;
+    scratch.values.resize(std::max(scratch.values.size(), size_t(padded * columns)));
+    scratch.blocks.resize(std::max(scratch.blocks.size(), size_t(padded * blocks)));
+    int8_t *values = scratch.values.data();
+    tg::QuantInputBlock *scales = scratch.blocks.data();
+    const int64_t step = std::max<int64_t>(1, 8192 / columns);
+    tg::parallel((rows + step - 1) / step, [&](int64_t chunk) {
+        for (int64_t r = chunk * step; r < std::min(rows, (chunk + 1) * step); ++r) {
+            if (x.scalar_type() == at::kFloat) {
+                const auto *row = static_cast<const float *>(x.const_data_ptr()) + r * columns;
+                kernels.quantise_f32(row, columns, values + r * columns, scales + r * blocks);
+            } else {
+                const auto *row = static_cast<const tg::bf16 *>(x.const_data_ptr()) + r * columns;
+                kernels.quantise_b16(row, columns, values + r * columns, scales + r * blocks);
+            }
+        }
+    });
+    return {values, scales, columns};
+}
+
+}  // namespace
+
+extern "C" {
+
+tg_tensor tg_packed_linear(tg_tensor x, tg_packed w, tg_tensor bias, tg_dtype dtype) noexcept {
+    return tg::answer([&] {
+        const at::Tensor &input = tg::matrix(x, "linear input");
+        TORCH_CHECK(w && w->filled == w->rows, "undefined or unfinished quantised weight");
+        const auto type = input.scalar_type();
+        TORCH_CHECK(input.size(1) == w->columns && (type == at::kFloat || type == at::kBFloat16),
+                    "linear: input ", input.sizes(), ' ', type, " and quantised weight [", w->rows, ", ",
+                    w->columns, ']');
+        const int64_t rows = input.size(0);
+        at::Tensor out = at::empty({rows, w->rows}, input.options().dtype(scalar(dtype)));
+        tg::QuantOutput to{out.data_ptr(), nullptr, w->rows, dtype == TG_BF16};
+        at::Tensor added;
+        if (bias) {
+            added = bias->value;
+            TORCH_CHECK(added.dim() == 1 && added.size(0) == w->rows && added.is_contiguous(),
+                        "linear: bias ", added.sizes(), " for ", w->rows, " rows");
+            added = added.to(out.scalar_type());
+            to.bias = added.const_data_ptr();
+        }
+        static thread_local Scratch scratch;
+        const tg::QuantKernels &kernels = tg::quant_kernels();
+        const tg::QuantInput from = quantised(input, kernels, scratch);
+        // Rows that stay in the second-level cache while pieces of the weight pass by.
+        const int64_t band = 64, bands = (rows + band - 1) / band;
+        const auto pieces = int64_t(w->pieces.size());
+        tg::parallel(pieces * bands, [&](int64_t chunk) {
+            const tg_packed_s::Piece &piece = w->pieces[size_t(chunk % pieces)];
+            const int64_t row = chunk / pieces * band;
+            kernels.product(w->parts[size_t(piece.part)], piece.tile, piece.tile_end, from, row,
+                            std::min(rows, row + band), to);
+        });
+        return out;
+    });
+}
+
+tg_tensor tg_packed_embedding(tg_packed w, const int32_t *ids, int64_t count, tg_dtype dtype) noexcept {
+    return tg::answer([&] {
+        TORCH_CHECK(w && w->filled == w->rows, "undefined or unfinished quantised weight");
+        at::Tensor out = at::empty({count, w->columns}, scalar(dtype));
+        std::vector<float> row(size_t(w->columns));
+        for (int64_t i = 0; i < count; ++i) {
+            const int64_t id = ids[i];
+            TORCH_CHECK(id >= 0 && id < w->rows, "token ", id, " is outside the vocabulary of ", w->rows);
+            const auto part = std::find_if(w->parts.begin(), w->parts.end(), [&](const tg::QuantPart &p) {
+                return id >= p.first && id < p.first + p.rows;
+            });
+            float *to = dtype == TG_F32 ? static_cast<float *>(out.data_ptr()) + i * w->columns : row.data();
+            tg::unpack_row(*part, id - part->first, to);
+            if (dtype == TG_BF16) {
+                auto *narrow = static_cast<c10::BFloat16 *>(out.data_ptr()) + i * w->columns;
+                std::copy(row.begin(), row.end(), narrow);
+            }
+        }
+        return out;
+    });
+}
+}
