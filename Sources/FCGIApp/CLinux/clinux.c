@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -302,6 +303,12 @@ int tg_refuse_exec_gain(void) {
 int tg_disable_core_dumps(void) {
     struct rlimit none = {0, 0};
     return setrlimit(RLIMIT_CORE, &none);
+}
+
+void tg_return_large_blocks(void) {
+    // A fixed threshold: glibc's own grows with the largest block freed, and such blocks then stay in the heap.
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }
 
 int tg_raise_file_limit(void) {

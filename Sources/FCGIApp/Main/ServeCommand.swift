@@ -26,6 +26,8 @@ struct ServeCommand: ParsableCommand {
 
     func run() throws {
         try Hardening.applyOrRestart()
+        // Requests may carry images of many megabytes.
+        tg_return_large_blocks()
         let settings = try options.load()
         let log = try Self.logger(settings)
         let wanted = [SIGTERM, SIGINT]

@@ -45,6 +45,8 @@ public final class DecoderPool: @unchecked Sendable {
     private let report: @Sendable (String) -> Void
     private let lock = NSCondition()
     private var spares: [DecoderProcess] = []
+    /// Dismissed, not waited for yet.
+    private var leaving: [DecoderProcess] = []
     private var working = 0
     private var waiting = 0
     private var isKept = false
@@ -100,7 +102,7 @@ public final class DecoderPool: @unchecked Sendable {
                 output: output,
                 seconds: settings.seconds
             )
-            release()
+            release(process)
         }
         let result: MediaResult
         switch outcome {
@@ -160,9 +162,10 @@ public final class DecoderPool: @unchecked Sendable {
         return process
     }
 
-    private func release() {
+    private func release(_ process: DecoderProcess) {
         lock.lock()
         working -= 1
+        leaving.append(process)
         lastNeed = tg_monotonic_ns()
         lock.broadcast()
         lock.unlock()
@@ -187,7 +190,7 @@ public final class DecoderPool: @unchecked Sendable {
         let isIdle = waiting == 0 && Double(now - lastNeed) / 1e9 > settings.idleSeconds
         let wanted = isIdle ? 0 : min(max(settings.spares, waiting), settings.most - working)
         let mayStart = failed.map { now - $0 > 1_000_000_000 } ?? true
-        if spares.count < wanted, mayStart {
+        if spares.count < wanted, mayStart, leaving.count <= settings.most {
             lock.unlock()
             let process = DecoderProcess(
                 executable: settings.executable ?? Self.sibling,
@@ -201,13 +204,21 @@ public final class DecoderPool: @unchecked Sendable {
             if process == nil { report("torchgate-media cannot be started") }
             return
         }
-        let leaving = spares.count > wanted && isIdle ? spares : []
-        if !leaving.isEmpty { spares = [] }
-        if leaving.isEmpty {
+        if !leaving.isEmpty {
+            let left = leaving
+            leaving = []
+            lock.unlock()
+            for process in left { process.reap() }
+            return
+        }
+        if isIdle, !spares.isEmpty {
+            for process in spares { process.dismiss() }
+            leaving = spares
+            spares = []
+        } else {
             _ = lock.wait(until: Date(timeIntervalSinceNow: failed == nil && !isIdle ? 30 : 1))
         }
         lock.unlock()
-        for process in leaving { process.dismiss() }
     }
 
     private static let sibling: String = {

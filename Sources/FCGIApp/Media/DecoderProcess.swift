@@ -4,11 +4,14 @@ internal import CLinux
 internal import Glibc
 internal import JSON
 internal import MediaLink
+internal import Synchronization
 
 /// Owned by one thread at a time: the keeper that started it, the pool's lock, then the request.
 final class DecoderProcess: Sendable {
     private let pid: pid_t
     private let socket: Int32
+    /// Its end, once it was waited for.
+    private let status = Mutex<Int32?>(nil)
 
     /// Starts a spare; the process ends with the calling thread at the latest.
     init?(executable: String, addressSpace: Int) {
@@ -47,28 +50,38 @@ final class DecoderProcess: Sendable {
         case gone
     }
 
-    /// Does one job and waits for the process's end; nothing holds the output afterwards.
+    /// Does one job, with which the process is over; `reap` has to follow.
+    ///
+    /// Who has answered is ended without waiting: the seal on the output keeps it out from then on.
     func run(_ job: MediaJob, input: Int32, output: Int32, seconds: Double) -> Outcome {
         let end = tg_monotonic_ns() + UInt64(max(0, seconds) * 1e9)
         let message = job.message
         let sent = tg_send_fds(socket, message, message.count, [input, output], 2)
         guard sent == message.count else {
-            _ = leave(killing: true)
+            dismiss()
             return .gone
         }
         guard let answer = receive(until: end) else {
-            _ = leave(killing: true)
+            dismiss()
             return .late
         }
-        let status = leave(killing: false)
+        guard answer.count > 4 else { return .ended(ending()) }
+        dismiss()
         guard let json = try? JSONValue.parse(answer.dropFirst(4)),
             let reply = try? MediaReply(json: json)
-        else { return .ended(status) }
+        else { return .ended(256 + SIGKILL) }
         return .reply(reply)
     }
 
-    /// Ends a spare that is not needed.
-    func dismiss() { _ = leave(killing: true) }
+    /// Ends the process, whatever it does; does not wait.
+    func dismiss() {
+        shutdown(socket, Int32(SHUT_RDWR))
+        close(socket)
+        kill(pid, SIGKILL)
+    }
+
+    /// Waits for the end of a process that was dismissed.
+    func reap() { _ = wait() }
 
     /// The whole message, less if the process ended, nil where it took too long.
     private func receive(until end: UInt64) -> [UInt8]? {
@@ -91,21 +104,26 @@ final class DecoderProcess: Sendable {
         }
     }
 
-    private func leave(killing: Bool) -> Int32 {
+    /// How a process that says no more came to its end; it gets a moment for it.
+    private func ending() -> Int32 {
         shutdown(socket, Int32(SHUT_RDWR))
         close(socket)
-        var status: Int32 = 0
-        if killing {
-            kill(pid, SIGKILL)
-        } else {
-            // It has answered and leaves by itself; one that does not is ended.
-            for _ in 0..<200 {
-                if waitpid(pid, &status, WNOHANG) == pid { return tg_wait_status(status) }
-                usleep(500)
-            }
-            kill(pid, SIGKILL)
+        for _ in 0..<200 {
+            if let end = wait(WNOHANG) { return end }
+            usleep(500)
         }
-        while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
-        return tg_wait_status(status)
+        kill(pid, SIGKILL)
+        return wait() ?? 0
+    }
+
+    private func wait(_ options: Int32 = 0) -> Int32? {
+        status.withLock { status in
+            if let status { return status }
+            var raw: Int32 = 0
+            var found = waitpid(pid, &raw, options)
+            while found < 0 && errno == EINTR { found = waitpid(pid, &raw, options) }
+            if found != 0 { status = tg_wait_status(raw) }
+            return status
+        }
     }
 }

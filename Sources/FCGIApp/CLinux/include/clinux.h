@@ -67,6 +67,7 @@ int tg_set_parent_death_signal(int signal);
 int tg_set_dumpable(int on);
 int tg_refuse_exec_gain(void);  // PR_SET_MDWE REFUSE_EXEC_GAIN|NO_INHERIT; -1 where the kernel lacks it
 int tg_disable_core_dumps(void);
+void tg_return_large_blocks(void);  // freed blocks of 1 MiB and more go back to the system at once
 int tg_raise_file_limit(void);  // soft RLIMIT_NOFILE to the hard one; returns the new soft limit
 int tg_pidfd_open(pid_t pid);
 int tg_set_affinity(pid_t tid, const int *cpus, int count);
