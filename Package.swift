@@ -143,14 +143,16 @@ let engine: [Target] = [
     ),
     room("Torch", "Inference", ["CTorch"]),
     room("NN", "Inference", ["Torch", "CTorch"]),
+    room("Pixels", "Inference", ["Torch", "Vision", "Checkpoints"]),
     room("Weights", "Inference", ["Torch", "Checkpoints", "CTorch"]),
-    room("Models", "Inference", ["NN", "Torch", "Weights", "Checkpoints", "JSON"]),
+    room("Models", "Inference", ["NN", "Torch", "Vision", "Weights", "Checkpoints", "JSON"]),
     room("Scheduling", "Inference", []),
     room(
         "Engine",
         "Inference",
         [
-            "Models", "NN", "Torch", "Weights", "Checkpoints", "Scheduling", "EngineLink", "JSON",
+            "Models", "NN", "Pixels", "Vision", "Torch", "Weights", "Checkpoints", "Scheduling",
+            "EngineLink", "JSON",
             .logging,
         ]
     ),
@@ -222,7 +224,9 @@ let engineTests: [Target] = [
             "Checkpoints", "JSON", "CLinux", .logging,
         ]
     ),
-    tests("Models", ["Models", "NN", "Torch", "Weights", "Checkpoints", "JSON"]),
+    tests("Models", [
+        "Models", "NN", "Pixels", "Vision", "Torch", "Weights", "Checkpoints", "JSON",
+    ]),
 ]
 
 let package = Package(

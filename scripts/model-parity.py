@@ -53,6 +53,7 @@ from transformers.video_utils import VideoMetadata  # noqa: E402
 logging.disable_progress_bar()
 ROOT = Path(__file__).resolve().parents[1]
 GREEDY = 16
+FPS = 2
 
 
 def picture(width: int, height: int, seed: int) -> np.ndarray:
@@ -150,7 +151,7 @@ class Reference:
         )
         more = {}
         if clips:
-            more["do_sample_frames"] = True
+            more |= {"do_sample_frames": True, "fps": FPS}
             more["video_metadata"] = [
                 VideoMetadata(total_num_frames=len(c), fps=4.0, duration=len(c) / 4,
                               width=c.shape[2], height=c.shape[1])
@@ -163,7 +164,7 @@ class Reference:
         made.pop("video_metadata", None)
         inputs = dict(made)
         if seconds is not None:
-            inputs["second_per_grid_ts"] = torch.tensor(seconds)
+            inputs["second_per_grid_ts"] = torch.as_tensor(seconds)
         return inputs
 
     @torch.inference_mode()
@@ -209,7 +210,7 @@ class Engine:
             if isinstance(part, str):
                 parts.append({"type": "text", "text": part})
             elif isinstance(part, list):
-                parts.append({"type": "video_url", "video_url": {"url": mkv(part, 4)}})
+                parts.append({"type": "video_url", "fps": FPS, "video_url": {"url": mkv(part, 4)}})
             else:
                 parts.append({"type": "image_url", "image_url": {"url": png(part)}})
         return parts

@@ -72,7 +72,10 @@ struct TorchgateEngine: ParsableCommand {
         var model: String
 
         @Option(help: "Token ids between commas.")
-        var ids: String
+        var ids: String?
+
+        @Option(help: "File of a chat request, in place of --ids; images and clips as data URLs.")
+        var request: String?
 
         @Option(help: "float32, bfloat16 or auto.")
         var dtype = "float32"
@@ -86,19 +89,35 @@ struct TorchgateEngine: ParsableCommand {
         @Option(help: "The file to write.")
         var output: String
 
-        func run() throws {
+        /// The server's setting.
+        private static var videoPositions: String {
+            let name = "TORCHGATE_COMPAT_QWEN2_5_VL_VIDEO_POSITIONS"
+            return ProcessInfo.processInfo.environment[name] ?? "original"
+        }
+
+        private func prompt() throws -> LogitsTool.Prompt {
+            if let request, ids == nil { return .request(request) }
+            guard let ids, request == nil else {
+                throw ValidationError("give either --ids or --request")
+            }
             let words = ids.split(separator: ",").map { $0.filter { !$0.isWhitespace } }
             let tokens = words.compactMap { Int32($0) }
             guard tokens.count == words.count, !tokens.isEmpty else {
                 throw ValidationError("--ids must be token ids between commas")
             }
+            return .ids(tokens)
+        }
+
+        func run() throws {
+            let prompt = try prompt()
             do {
                 try LogitsTool.run(
                     model: model,
-                    ids: tokens,
+                    prompt: prompt,
                     dtype: dtype,
                     device: device,
                     greedy: greedy,
+                    videoPositions: Self.videoPositions,
                     output: output
                 )
             } catch {

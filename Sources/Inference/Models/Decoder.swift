@@ -22,6 +22,8 @@ struct DecoderConfig {
     var mlpBias = false
     /// Whether each head of q and k is normalised before it is rotated.
     var headNorms = false
+    /// Which of three positions turns which frequency; nil: rows have one.
+    var sections: RotaryEmbedding.Sections?
     /// Keys that a row of a layer sees; no entry: all before it.
     var windows: [Int: Int] = [:]
 
@@ -68,6 +70,7 @@ public final class Decoder: CausalLanguageModel {
     private let config: DecoderConfig
     private let embedding: Embedding
     private let blocks: [DecoderBlock]
+    private let rotary: RotaryEmbedding
     private let norm: RMSNorm
     private let head: Linear
     private let stateShape: KVState.Shape
@@ -77,6 +80,7 @@ public final class Decoder: CausalLanguageModel {
         self.config = config
         let model = WeightScope.decoder(of: reader)
         let rotary = try Self.rotary(config, reader)
+        self.rotary = rotary
         let table = try model.table("embed_tokens", rows: config.vocabulary, columns: config.hidden)
         embedding = Embedding(table, as: reader.dtype)
         blocks = try (0..<config.layers).map {
@@ -116,7 +120,8 @@ public final class Decoder: CausalLanguageModel {
             headSize: config.headSize,
             base: config.base,
             scaling: factors.map { .factors($0) } ?? config.scaling,
-            positions: config.context
+            positions: config.context,
+            sections: config.sections
         )
     }
 
@@ -139,7 +144,14 @@ public final class Decoder: CausalLanguageModel {
             return Tensor.undefined
         }
         var x = embedding(step.input)  // [T, D]
-        for block in blocks { x = block(x, step) }  // [T, D]
+        for part in step.replacements { x.put(part.features.rows.rows(part.range), at: part.row) }
+        let turns = rotary.turns(step.positions)
+        for (layer, block) in blocks.enumerated() {
+            x = block(x, step, turns)  // [T, D]
+            for part in step.replacements where layer < part.features.deep.count {
+                x.add(part.features.deep[layer].rows(part.range), at: part.row)
+            }
+        }
         guard x.isDefined else { return x }
         for run in step.runs { (run.state as? KVState)?.advance(by: run.count) }
         guard !step.outputRows.isEmpty else { return .empty([0, config.vocabulary], .float32) }
@@ -171,8 +183,8 @@ struct DecoderBlock {
         )
     }
 
-    func callAsFunction(_ x: Tensor, _ step: Step) -> Tensor {
-        let h = x + attention(inputNorm(x), step)
+    func callAsFunction(_ x: Tensor, _ step: Step, _ turns: RotaryEmbedding.Turns) -> Tensor {
+        let h = x + attention(inputNorm(x), step, turns)
         return h + mlp(outputNorm(h))
     }
 }
@@ -212,11 +224,11 @@ private struct DecoderAttention {
         self.rotary = rotary
     }
 
-    func callAsFunction(_ x: Tensor, _ step: Step) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ step: Step, _ turns: RotaryEmbedding.Turns) -> Tensor {
         var rows = qkv(x)  // [T, (H + 2 · G) · E]
         if let queryNorm { rows = queryNorm(rows, column: 0, heads: heads) }
         if let keyNorm { rows = keyNorm(rows, column: heads * headSize, heads: keyHeads) }
-        let turned = rotary(rows, column: 0, heads: heads + keyHeads, positions: step.positions[0])
+        let turned = rotary(rows, column: 0, heads: heads + keyHeads, turns: turns)
         let mixed = attention(turned, layer: layer, runs: step.runs)  // [T, H · E]
         return output(mixed)  // [T, D]
     }

@@ -13,7 +13,9 @@ public enum ModelRegistry {
         "bdh": { try BDH($0) },
         "llama": { try Decoder($0, .llama($0)) },
         "qwen2": { try Decoder($0, .qwen2($0)) },
+        "qwen2_5_vl": { SeeingDecoder(try Decoder($0, .qwen2_5VL($0)), try Qwen2_5VLTower($0)) },
         "qwen3": { try Decoder($0, .qwen3($0)) },
+        "qwen3_vl": { SeeingDecoder(try Decoder($0, .qwen3VL($0)), try Qwen3VLTower($0)) },
     ]
 
     /// Architectures that are known and not supported, and the model to use in their place.

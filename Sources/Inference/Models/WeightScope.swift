@@ -67,5 +67,5 @@ struct WeightScope {
         try reader.matrix([path("\(name).weight")], rows: [rows], columns: columns)
     }
 
-    private func path(_ name: String) -> String { prefix.isEmpty ? name : "\(prefix).\(name)" }
+    func path(_ name: String) -> String { prefix.isEmpty ? name : "\(prefix).\(name)" }
 }

@@ -23,7 +23,36 @@ public final class RotaryEmbedding {
         case factors([Float])
     }
 
+    /// Which of three positions (time, height, width) turns a frequency.
+    public enum Sections: Equatable, Sendable {
+        /// Consecutive shares of the frequencies (Qwen2.5-VL).
+        case chunked([Int])
+        /// Time, height and width in turn, the rest is time (Qwen3-VL).
+        case interleaved([Int])
+
+        /// The axis of each of `count` frequencies.
+        func axes(_ count: Int) -> [Int] {
+            switch self {
+            case .chunked(let sizes):
+                let axes = sizes.enumerated().flatMap { Array(repeating: $0, count: $1) }
+                return (0..<count).map { axes.indices.contains($0) ? axes[$0] : 0 }
+            case .interleaved(let sizes):
+                return (0..<count).map { index in
+                    let axis = index % 3
+                    return sizes.indices.contains(axis) && index < 3 * sizes[axis] ? axis : 0
+                }
+            }
+        }
+    }
+
+    /// Cosines and sines for the rows of one step.
+    public struct Turns {
+        let angles: Tensor
+        let rows: [Int32]
+    }
+
     private let angles: Tensor
+    private let axes: [Int]?
     private let headSize: Int
     private let frequencies: [Float]
     private let factor: Float
@@ -32,8 +61,17 @@ public final class RotaryEmbedding {
     public let positions: Int
 
     /// A table for positions `0 ..< positions` of heads of `headSize`, an even number.
-    public init(headSize: Int, base: Double, scaling: Scaling, positions: Int) {
+    ///
+    /// `sections`: where rows have three positions.
+    public init(
+        headSize: Int,
+        base: Double,
+        scaling: Scaling,
+        positions: Int,
+        sections: Sections? = nil
+    ) {
         self.headSize = headSize
+        axes = sections.map { $0.axes(headSize / 2) }
         self.positions = positions
         if case .yarn(let yarn) = scaling {
             factor = Float(yarn.attentionFactor)
@@ -58,6 +96,44 @@ public final class RotaryEmbedding {
             size: headSize,
             angles: angles,
             positions: positions
+        )
+    }
+
+    /// The turns of rows with one position each on one axis, or on three.
+    ///
+    /// Rows of text have the same on all three, and the table serves them.
+    public func turns(_ positions: [[Int32]]) -> Turns {
+        guard let first = positions.first else { return Turns(angles: .undefined, rows: []) }
+        let last = Int(first.max() ?? 0)
+        guard let axes, positions.count == 3,
+            last >= self.positions || positions[1] != first || positions[2] != first
+        else {
+            fill(through: last)
+            return Turns(angles: angles, rows: first)
+        }
+        let half = headSize / 2
+        let mixed = Tensor.empty([first.count, headSize], .float32)
+        guard let data = mixed.data?.assumingMemoryBound(to: Float.self) else {
+            return Turns(angles: .undefined, rows: first)
+        }
+        for row in first.indices {
+            for index in 0..<half {
+                let angle = Float(positions[axes[index]][row]) * frequencies[index]
+                data[row * headSize + index] = cosf(angle) * factor
+                data[row * headSize + half + index] = sinf(angle) * factor
+            }
+        }
+        return Turns(angles: mixed, rows: first.indices.map { Int32($0) })
+    }
+
+    /// `x` with `heads` heads from `column` on rotated in place.
+    public func callAsFunction(_ x: Tensor, column: Int, heads: Int, turns: Turns) -> Tensor {
+        x.rotated(
+            column: column,
+            heads: heads,
+            size: headSize,
+            angles: turns.angles,
+            positions: turns.rows
         )
     }
 

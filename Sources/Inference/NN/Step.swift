@@ -27,8 +27,27 @@ public struct Step {
         }
     }
 
+    /// Rows that stand for a part of an image or a clip.
+    public struct Replacement {
+        /// The first of these rows in the step.
+        public var row: Int
+        /// What they become.
+        public var features: VisionFeatures
+        /// Which rows of the features.
+        public var range: Range<Int>
+
+        /// Rows from `row` on become those of `features` in `range`.
+        public init(row: Int, features: VisionFeatures, range: Range<Int>) {
+            self.row = row
+            self.features = features
+            self.range = range
+        }
+    }
+
     /// What enters the first layer.
     public var input: Input
+    /// Rows whose embedding is a medium's.
+    public var replacements: [Replacement] = []
     /// Rotary positions: one axis (text) or three (time, height, width), each with one entry a row.
     public var positions: [[Int32]]
     /// The sequences in the order of their rows.
@@ -69,6 +88,9 @@ public struct Step {
             Set(runs.map { ObjectIdentifier($0.state) }).count == runs.count
         else { return false }
         return outputRows.allSatisfy { $0 >= 0 && $0 < rows }
+            && replacements.allSatisfy {
+                $0.row >= 0 && $0.range.lowerBound >= 0 && $0.row <= rows - $0.range.count
+            }
     }
 
     /// How many rows enter.

@@ -103,6 +103,23 @@ typedef struct tg_run {
 tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
                        int64_t window, const tg_run *runs, int64_t run_count) TG_NOEXCEPT;
 
+// Images and clips -----------------------------------------------------------------------------
+
+// Softmax attention without order inside each segment of rows: qkv [T, 3 · heads · dim] to [T, heads · dim].
+tg_tensor tg_segment_attention(tg_tensor qkv, int64_t heads, int64_t dim, float scale,
+                               const int64_t *lengths, int64_t segments) TG_NOEXCEPT;
+// x · Φ(x), by the error function or by its approximation with tanh.
+tg_tensor tg_gelu(tg_tensor x, bool is_tanh) TG_NOEXCEPT;
+// Writes rows [n, D] over x [T, D] from row `at` on, or adds them.
+bool tg_put_rows(tg_tensor x, int64_t at, tg_tensor rows, bool adds) TG_NOEXCEPT;
+// [count, D]: sums of `taps` weighted rows of table [V, D], float32.
+tg_tensor tg_mix_rows(tg_tensor table, const int32_t *rows, const float *weights, int64_t count,
+                      int64_t taps) TG_NOEXCEPT;
+// [height · width / patch², 3 · temporal · patch²] float32: (value - mean) / deviation by channel. Each frame is
+// [height, width, 3] bytes; rows in blocks of merge × merge patches, columns by channel, frame, row, column.
+tg_tensor tg_patches(const uint8_t *const *frames, int64_t temporal, int64_t height, int64_t width,
+                     int64_t patch, int64_t merge, const float *mean, const float *deviation) TG_NOEXCEPT;
+
 // Linear attention -----------------------------------------------------------------------------
 
 // One sequence's memory of one head: the sums of the full blocks of 16 positions [N, D], and the queries
