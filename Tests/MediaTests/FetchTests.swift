@@ -196,6 +196,17 @@ final class SmallServer: Sendable {
         #expect(failure.code == .tooLarge)
     }
 
+    @Test func `files that are fetched share the room before their size is known`() throws {
+        let image = [UInt8](try Fixture.data("rgb.png"))
+        let server = try SmallServer { _ in SmallServer.page("200 OK", "", image) }
+        let url = "http://127.0.0.1:\(server.port)/"
+        let tight = try room { $0.totalPixelBytes = $0.imageBytes - 1 }
+        #expect(fetch(url, tight).failure == .busy)
+        #expect(server.requests.isEmpty)
+        let enough = try room { $0.totalPixelBytes = $0.imageBytes + 200_000 }
+        for _ in 0..<3 { #expect(try fetch(url, enough).get().decoded.result.frames == 1) }
+    }
+
     @Test func `a refusal is not told at once`() throws {
         let room = try room { $0.fetch.refusalSeconds = 0.15 }
         let start = Date()

@@ -122,6 +122,21 @@ enum Fixture {
         #expect(room.spareCount == 2)
     }
 
+    @Test func `spares end when nobody needs them, and come back`() throws {
+        let room = room { $0.decoder.idleSeconds = 0.3 }
+        func settle(_ count: Int) -> Bool {
+            let end = Date(timeIntervalSinceNow: 5)
+            while room.spareCount != count, Date() < end { usleep(2000) }
+            return room.spareCount == count
+        }
+        room.warm()
+        #expect(settle(2))
+        #expect(settle(0))
+        let order = MediaOrder(try Fixture.base64("rgb.png"), .image(Fixture.rule))
+        #expect(try prepare(room, [order]).count == 1)
+        #expect(settle(2))
+    }
+
     @Test func `many requests share few processes`() throws {
         let room = room(Lines()) { settings in
             settings.decoder.most = 3

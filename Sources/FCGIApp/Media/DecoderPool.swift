@@ -216,7 +216,9 @@ public final class DecoderPool: @unchecked Sendable {
             leaving = spares
             spares = []
         } else {
-            _ = lock.wait(until: Date(timeIntervalSinceNow: failed == nil && !isIdle ? 30 : 1))
+            let calm = settings.idleSeconds - Double(now - min(now, lastNeed)) / 1e9
+            let pause = failed != nil ? 1 : isIdle ? 30 : max(0.01, min(30, calm + 0.01))
+            _ = lock.wait(until: Date(timeIntervalSinceNow: pause))
         }
         lock.unlock()
     }

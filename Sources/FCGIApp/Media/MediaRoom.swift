@@ -27,7 +27,7 @@ public struct MediaRoomSettings: Sendable {
     public var imageBytes = 20 << 20
     /// Encoded bytes of a clip.
     public var videoBytes = 100 << 20
-    /// Bytes of pixels of all media in hand.
+    /// Bytes of all media in hand: pixels, and files while they are fetched.
     public var totalPixelBytes = 2 << 30
     /// Media of one request that are worked on at once.
     public var together = 4
@@ -145,7 +145,11 @@ public final class MediaRoom: Sendable {
     {
         do throws(MediaError) {
             let start = tg_monotonic_ns()
-            let bytes = try bytes(of: order, caller)
+            // Until it is decoded a fetched file counts as large as it may become.
+            let most = most(order.wish)
+            let hold = try room.lease(order.source.permission == .url ? most : 0)
+            defer { withExtendedLifetime(hold) {} }
+            let bytes = try bytes(of: order, most, caller)
             let fetched = tg_monotonic_ns()
             guard decodes.enter(caller, seconds: settings.decoder.seconds) else { throw .busy }
             defer { decodes.leave(caller) }
@@ -162,12 +166,16 @@ public final class MediaRoom: Sendable {
         } catch { return .failure(error) }
     }
 
-    private func bytes(of order: MediaOrder, _ caller: String) throws(MediaError) -> EncodedBytes {
-        let most: Int
-        switch order.wish {
-        case .image: most = settings.imageBytes
-        case .video: most = settings.videoBytes
+    private func most(_ wish: MediaJob.Wish) -> Int {
+        switch wish {
+        case .image: settings.imageBytes
+        case .video: settings.videoBytes
         }
+    }
+
+    private func bytes(of order: MediaOrder, _ most: Int, _ caller: String) throws(MediaError)
+        -> EncodedBytes
+    {
         switch order.source {
         case .base64(let text): return try DataURL.base64(text[...], most: most)
         case .url(let text) where DataURL.matches(text):

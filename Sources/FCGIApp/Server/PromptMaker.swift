@@ -31,6 +31,12 @@ struct PromptMaker: Sendable {
         let parts = conversation.media
         let start = monotonicSeconds()
         var prepared: [PreparedMedia] = []
+        if let part = parts.first, model.vision != nil, model.template.isFallback {
+            throw .unsupportedValue(
+                part.param,
+                "the model has no chat template, which images and video need."
+            )
+        }
         if let vision = model.vision {
             room.warm()
             let rules = MediaRules(vision: vision, settings: settings.media)

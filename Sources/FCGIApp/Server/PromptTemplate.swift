@@ -50,6 +50,9 @@ struct PromptTemplate: Sendable {
         }
     }
 
+    /// Whether the model has no template of its own, so that media have no place.
+    var isFallback: Bool { templates.isFallback }
+
     /// Renders and tokenises.
     ///
     /// `clock`: what `strftime_now` tells. `seconds`: how long the template may run.

@@ -250,6 +250,9 @@ extension SettingsTable {
                 }
             })
         else { return false }
+        let numbers = address.split(separator: ".", omittingEmptySubsequences: false)
+        let isV4 = numbers.count == 4 && numbers.allSatisfy { UInt8($0) != nil }
+        guard address.contains(":") || isV4 else { return false }
         return parts.count == 1 || Int(parts[1]).map { (0...128).contains($0) } ?? false
     }
 }

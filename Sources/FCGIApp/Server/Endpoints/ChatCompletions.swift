@@ -14,6 +14,10 @@ extension Application {
         let prompt = try prompts.prompt(request.conversation, model, PromptMaker.Caller(principal))
         let media = prompt.media.compactMap { $0.promptMedia(owner: principal.owner) }
         guard media.count == prompt.media.count else { throw .serverOverloaded(retryAfter: 1) }
+        if !media.isEmpty {
+            metrics.count("torchgate_media_total", Double(media.count))
+            metrics.observe("torchgate_media_seconds", prompt.mediaSeconds)
+        }
         let resolver = SamplingResolver(options: request.options, model: model, settings: settings)
         let plan = GenerationPlan(
             model: model,
