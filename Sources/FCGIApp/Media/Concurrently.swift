@@ -5,11 +5,17 @@ internal import Synchronization
 enum Concurrently {
     private final class Shared<Item: Sendable, Output: Sendable>: Sendable {
         let items: [Item]
+        let isLast: @Sendable (Output) -> Bool
         let work: @Sendable (Item) -> Output
         private let state: Mutex<(next: Int, outputs: [Output?])>
 
-        init(_ items: [Item], _ work: @escaping @Sendable (Item) -> Output) {
+        init(
+            _ items: [Item],
+            _ isLast: @escaping @Sendable (Output) -> Bool,
+            _ work: @escaping @Sendable (Item) -> Output
+        ) {
             self.items = items
+            self.isLast = isLast
             self.work = work
             state = Mutex((0, Array(repeating: nil, count: items.count)))
         }
@@ -22,23 +28,28 @@ enum Concurrently {
                 }
                 guard place < items.count else { return }
                 let output = work(items[place])
-                state.withLock { $0.outputs[place] = output }
+                state.withLock { state in
+                    state.outputs[place] = output
+                    if isLast(output) { state.next = items.count }
+                }
             }
         }
 
-        var outputs: [Output] { state.withLock { $0.outputs.compactMap { $0 } } }
+        var outputs: [Output?] { state.withLock { $0.outputs } }
     }
 
     /// The work's outputs in the items' order; the calling thread works too, with up to `width - 1` others.
+    ///
+    /// After an output that `isLast` no other item is begun: those have nil.
     static func map<Item: Sendable, Output: Sendable>(
         _ items: [Item],
         width: Int,
+        until isLast: @escaping @Sendable (Output) -> Bool,
         _ work: @escaping @Sendable (Item) -> Output
-    ) -> [Output] {
-        guard items.count > 1, width > 1 else { return items.map(work) }
-        let shared = Shared(items, work)
+    ) -> [Output?] {
+        let shared = Shared(items, isLast, work)
         let done = DispatchGroup()
-        for _ in 1..<min(width, items.count) {
+        for _ in 1..<max(1, min(width, items.count)) {
             done.enter()
             let thread = Thread {
                 shared.run()

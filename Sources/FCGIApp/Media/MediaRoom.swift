@@ -104,7 +104,7 @@ public final class MediaRoom: Sendable {
     /// Decodes all media of a request, several at once; blocks.
     ///
     /// `caller` shares the bounds of fetches among its requests.
-    /// - Throws: the first fault by place; nothing is kept then.
+    /// - Throws: a fault and its place; nothing is kept then, and no further medium is begun.
     public func prepare(_ orders: [MediaOrder], caller: String, permissions: Set<MediaPermission>)
         throws(Failure) -> [PreparedMedia]
     {
@@ -114,11 +114,14 @@ public final class MediaRoom: Sendable {
                 throw Failure(place: place, error: error)
             }
         }
-        let results = Concurrently.map(orders, width: settings.together) { [self] order in
+        let results = Concurrently.map(orders, width: settings.together) {
+            if case .failure = $0 { true } else { false }
+        } _: { [self] order in
             prepare(order, caller)
         }
         var media: [PreparedMedia] = []
         for (place, result) in results.enumerated() {
+            guard let result else { continue }
             do throws(MediaError) { media.append(try result.get()) } catch {
                 throw Failure(place: place, error: error)
             }

@@ -6,7 +6,7 @@ package struct MediaURL: Sendable, Equatable {
 
     let isEncrypted: Bool
     /// Lower case; a name, an IPv4 address, or an IPv6 address without its brackets.
-    let host: String
+    package let host: String
     /// The address where the host is one.
     let address: IPAddress?
     let port: Int

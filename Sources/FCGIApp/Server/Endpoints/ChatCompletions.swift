@@ -53,6 +53,7 @@ extension Application {
                 "seed": "\(plan.sampling.seed)",
                 "prompt_tokens": "\(plan.promptTokens)",
                 "choices": "\(plan.prompts.count * plan.n)",
+                "media": "\(plan.media.count)",
             ]
         )
         let stream = try generator.start(
