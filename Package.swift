@@ -224,9 +224,12 @@ let engineTests: [Target] = [
             "Checkpoints", "JSON", "CLinux", .logging,
         ]
     ),
-    tests("Models", [
-        "Models", "NN", "Pixels", "Vision", "Torch", "Weights", "Checkpoints", "JSON",
-    ]),
+    tests(
+        "Models",
+        [
+            "Models", "NN", "Pixels", "Vision", "Torch", "Weights", "Checkpoints", "JSON",
+        ]
+    ),
 ]
 
 let package = Package(

@@ -143,6 +143,8 @@ public struct EngineSettings: Sendable, Equatable {
     public var hangTimeout = 60.0
     /// Seconds after a failed load in which no other is tried.
     public var coolDown = 10.0
+    /// Bytes of features of images and clips that an engine keeps for further turns.
+    public var visionCacheBytes = 256 << 20
     /// Models in memory at once, an engine each.
     public var maxLoadedModels = 1
     /// Seconds that a loaded model stays though only others are asked for.

@@ -228,6 +228,13 @@ public enum SettingsTable {
             from: 1
         ),
         int(
+            "engine.vision_cache_bytes",
+            "bytes",
+            "Features of images and clips that an engine keeps for further turns; 0 = none.",
+            \.engine.visionCacheBytes,
+            0...1_099_511_627_776
+        ),
+        int(
             "engine.max_loaded_models",
             "models",
             "Models in memory at once, an engine each.",

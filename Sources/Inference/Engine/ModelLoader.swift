@@ -6,6 +6,7 @@ internal import Models
 internal import NN
 internal import Scheduling
 internal import Torch
+internal import Vision
 internal import Weights
 
 /// Loads a model as the front asks and sizes its cache.
@@ -46,6 +47,7 @@ struct ModelLoader {
             lastTold = done
             endpoint.send(.progress(done: done, total: total))
         }
+        let eyes = try eyes(of: model, checkpoint)
         let limits = limits(for: model)
         if dtype == .float32 { try selfTest(model) }
         let description = LoadedModel(
@@ -72,7 +74,29 @@ struct ModelLoader {
             model: model,
             limits: limits,
             description: description,
+            eyes: eyes,
             log: log
+        )
+    }
+
+    private func eyes(of model: any CausalLanguageModel, _ checkpoint: Checkpoint) throws
+        -> VisionWork.Eyes?
+    {
+        guard let model = model as? any VisionLanguageModel,
+            let processor = try VisionProcessor(of: checkpoint.configuration)
+        else { return nil }
+        guard let rule = RotaryIndex.TimeRule(rawValue: request.videoPositions) else {
+            throw ModelError.config(
+                key: "video positions",
+                found: request.videoPositions,
+                expected: "original or hf517"
+            )
+        }
+        return VisionWork.Eyes(
+            model: model,
+            processor: processor,
+            rule: rule,
+            cacheBytes: request.visionCacheBytes
         )
     }
 

@@ -12,23 +12,28 @@ package final class ServedEngine {
     private var scheduler: Scheduler
     private var runner: StepRunner
     private var jobs: [GenerationID: SamplingJob] = [:]
+    private var vision: VisionWork?
     private var steps: UInt64 = 0
     /// Rows of a step; less than the limits say once a step took longer than `patience`.
     private var rows = Int.max
+    /// Seconds of a step that the tower may take while text waits for the next one; a block at least.
+    private static let visionSlice = 0.01
     /// Seconds that a step may take: all generations wait for it, and the front for a sign of life.
     private static let patience = 5.0
     private let log: Logger
 
-    /// An engine without generations.
+    /// An engine without generations; `eyes` where the model takes images and clips.
     package init(
         model: any CausalLanguageModel,
         limits: SchedulerLimits,
         description: LoadedModel,
+        eyes: VisionWork.Eyes? = nil,
         log: Logger
     ) {
         self.model = model
         self.description = description
         self.log = log
+        vision = eyes.map { VisionWork($0) }
         scheduler = Scheduler(limits)
         runner = StepRunner(model: model, slots: limits.slots, capacity: limits.longest)
     }
@@ -61,9 +66,22 @@ package final class ServedEngine {
                 message: "The prompt has a token outside the vocabulary."
             )
         }
+        var media: MediaPrompt?
+        if !request.media.isEmpty {
+            do { media = try vision?.read(request) } catch {
+                return GenerationFailure(code: "invalid_prompt", message: error.description)
+            }
+            guard media != nil else {
+                return GenerationFailure(
+                    code: "invalid_prompt",
+                    message: "The model takes text only."
+                )
+            }
+        }
         do throws(AdmissionError) {
-            try scheduler.admit(id, Submission(request))
+            try scheduler.admit(id, Submission(request), isReady: media == nil)
             jobs[id] = SamplingJob(request)
+            if let media, vision?.add(id, media) ?? false { scheduler.makeReady(id) }
             log.debug(
                 "admitted",
                 metadata: ["rid": "\(request.label)", "prompt_tokens": "\(request.prompt.count)"]
@@ -92,6 +110,7 @@ package final class ServedEngine {
     }
 
     private func end(_ id: GenerationID, _ how: String) {
+        vision?.remove(id)
         guard let job = jobs.removeValue(forKey: id) else { return }
         log.debug("\(how)", metadata: ["rid": "\(job.label)"])
     }
@@ -104,23 +123,52 @@ package final class ServedEngine {
     /// Drops every generation and keeps the model.
     package func cancelAll() {
         scheduler.cancelAll()
+        vision?.removeAll()
         jobs = [:]
     }
 
     /// Gives unused memory back.
-    package func trim() { runner.trim() }
+    package func trim() {
+        runner.trim()
+        vision?.trim()
+    }
 
-    /// One step for all sequences.
-    package func step() -> [EngineMessage] {
+    /// One step for all sequences, and a slice of the tower's work.
+    package func step() -> [EngineMessage] { textStep() + visionSlice() }
+
+    /// Some blocks of the tower; prompts whose media have passed take part in the next step.
+    private func visionSlice() -> [EngineMessage] {
+        guard vision?.hasWork ?? false else { return [] }
+        let began = Memory.now()
+        do {
+            repeat {
+                let ready = try Torch.checked { vision?.advance() ?? [] }
+                for id in ready { scheduler.makeReady(id) }
+            } while vision?.hasWork ?? false
+                && Double(Memory.now() - began) / 1e9 < Self.visionSlice
+            return []
+        } catch {
+            let lost = vision?.fail() ?? []
+            let labels = lost.compactMap { jobs[$0]?.label }.joined(separator: ",")
+            log.error("vision failed: \(error)", metadata: ["rid": "\(labels)"])
+            return lost.map { fail($0) }
+        }
+    }
+
+    private func textStep() -> [EngineMessage] {
         let plan = scheduler.plan(atMost: rows)
         runner.release(plan.released)
-        guard !plan.items.isEmpty else { return scheduler.isIdle ? [] : failAll() }
+        guard !plan.items.isEmpty else {
+            return scheduler.isIdle || scheduler.isWaiting ? [] : failAll()
+        }
         steps &+= 1
         let began = Memory.now()
         defer { pace(plan, seconds: Double(Memory.now() - began) / 1e9) }
         do {
             let drawn = try Torch.checked {
-                runner.run(plan) { jobs[$0.sequence.request]?.row($0) ?? SamplerRow() }
+                runner.run(plan, media: { vision?.entry($0) }) {
+                    jobs[$0.sequence.request]?.row($0) ?? SamplerRow()
+                }
             }
             return commit(drawn, of: plan)
         } catch {

@@ -42,10 +42,13 @@ struct StepRunner {
 
     /// Performs a plan whose cuts are done: one result for each of its outputs.
     ///
-    /// `row` tells how an item's token is drawn. Call inside `Torch.checked`.
-    mutating func run(_ plan: Plan, row: (Plan.Item) -> SamplerRow)
-        -> [Result<Sampled, SamplerError>]
-    {
+    /// `media` tells of a request's images and clips, `row` how an item's token is drawn. Call inside
+    /// `Torch.checked`.
+    mutating func run(
+        _ plan: Plan,
+        media: (GenerationID) -> VisionWork.Entry?,
+        row: (Plan.Item) -> SamplerRow
+    ) -> [Result<Sampled, SamplerError>] {
         for copy in plan.copies {
             let source = state(copy.from)
             state(copy.to).copy(from: source, count: copy.count)
@@ -65,7 +68,36 @@ struct StepRunner {
             tokens += item.tokens
             if item.wantsLogits { rows.append(tokens.count - 1) }
         }
-        let logits = model(Step(tokens: tokens, runs: runs, outputRows: rows))
+        var step = Step(tokens: tokens, runs: runs, outputRows: rows)
+        see(plan, media, &step)
+        let logits = model(step)
         return rows.isEmpty ? [] : sampler.sample(logits: logits, rows: plan.outputs.map(row))
+    }
+
+    /// Puts media into the step, and their positions; a step of text alone stays as it is.
+    private func see(
+        _ plan: Plan,
+        _ media: (GenerationID) -> VisionWork.Entry?,
+        _ step: inout Step
+    ) {
+        let entries = plan.items.map { media($0.sequence.request) }
+        guard entries.contains(where: { $0 != nil }) else { return }
+        var axes: [[Int32]] = [[], [], []]
+        for (item, entry) in zip(plan.items, entries) {
+            let range = item.start..<item.start + item.tokens.count
+            guard let entry else {
+                for axis in axes.indices { axes[axis] += range.map { Int32(clamping: $0) } }
+                continue
+            }
+            step.replacements += entry.prompt.replacements(
+                range,
+                row: axes[0].count,
+                features: entry.features
+            )
+            for (axis, positions) in entry.prompt.positions(range).enumerated() {
+                axes[axis] += positions
+            }
+        }
+        step.positions = axes
     }
 }

@@ -22,6 +22,8 @@ public struct LoadRequest: Sendable, Equatable {
     public var threads: Int?
     /// How Qwen2.5-VL's clips are counted: `original`, or `hf517` as transformers 5.17 does.
     public var videoPositions: String
+    /// Bytes of features of images and clips that are kept after their prompts.
+    public var visionCacheBytes: Int
     /// Seconds that an engine without a front keeps its model.
     public var orphanGrace: Int
     /// Seconds without work after which the front unloads; 0: never; nil: the supervisor's setting.
@@ -42,6 +44,7 @@ public struct LoadRequest: Sendable, Equatable {
         stepTokens: Int = 512,
         threads: Int? = nil,
         videoPositions: String = "original",
+        visionCacheBytes: Int = 256 << 20,
         orphanGrace: Int = 30,
         idleTimeout: Int? = nil
     ) {
@@ -56,6 +59,7 @@ public struct LoadRequest: Sendable, Equatable {
         self.stepTokens = stepTokens
         self.threads = threads
         self.videoPositions = videoPositions
+        self.visionCacheBytes = visionCacheBytes
         self.orphanGrace = orphanGrace
         self.idleTimeout = idleTimeout
     }

@@ -139,6 +139,7 @@ extension LoadRequest {
             "maxContext": .optional(maxContext),
             "kvTokens": .optional(kvTokens), "stepTokens": .int(stepTokens),
             "threads": .optional(threads), "videoPositions": .string(videoPositions),
+            "visionCacheBytes": .int(visionCacheBytes),
             "orphanGrace": .int(orphanGrace),
             "idleTimeout": .optional(idleTimeout.map(WireRange.clampSeconds)),
         ]
@@ -157,6 +158,7 @@ extension LoadRequest {
             stepTokens: try fields.int("stepTokens", 1...1_048_576),
             threads: try fields.optionalInt("threads", 1...4096),
             videoPositions: try fields.string("videoPositions", 64),
+            visionCacheBytes: try fields.int("visionCacheBytes", WireRange.count),
             orphanGrace: try fields.int("orphanGrace", WireRange.seconds),
             idleTimeout: try fields.optionalInt("idleTimeout", WireRange.seconds)
         )
