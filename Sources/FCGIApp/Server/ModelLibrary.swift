@@ -102,6 +102,7 @@ final class ModelLibrary: Sendable {
             stepTokens: engine.stepTokens,
             threads: some(engine.threads),
             videoPositions: settings.compat.videoPositions.rawValue,
+            visionCacheBytes: settings.engine.visionCacheBytes,
             orphanGrace: Int(engine.orphanGrace.rounded(.up)),
             idleTimeout: Int(idle.rounded(.up))
         )
