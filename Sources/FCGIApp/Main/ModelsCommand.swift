@@ -1,14 +1,15 @@
 internal import ArgumentParser
 internal import Checkpoints
+internal import Foundation
 internal import Server
 internal import Settings
 
-/// `torchgate models list`.
+/// `torchgate models list | show`.
 struct ModelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "models",
         abstract: "The models of this machine.",
-        subcommands: [List.self]
+        subcommands: [List.self, Show.self]
     )
 
     struct List: ParsableCommand {
@@ -23,6 +24,99 @@ struct ModelsCommand: ParsableCommand {
             for entry in ModelFolders.entries(settings) {
                 print("\(entry.id)\t\(entry.ownedBy)\t\(entry.path)")
             }
+        }
+    }
+
+    /// Reads headers only: no weights, no engine, no libtorch.
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show what a model is, and with --plan what it takes of memory."
+        )
+
+        @OptionGroup var options: SettingsOptions
+
+        @Argument(help: "A model's id or alias, a folder, or a .gguf file.")
+        var name: String
+
+        @Flag(help: "Also show weights, cache per token, and the sequences that fit.")
+        var plan = false
+
+        @Option(
+            help: "Plan for this type: float32 or bfloat16. Default: the settings' for the model."
+        )
+        var dtype: String?
+
+        @Option(help: "Plan for so many GiB in place of what is available now.")
+        var memory: Double?
+
+        func validate() throws {
+            guard ["float32", "bfloat16", "auto", nil].contains(dtype) else {
+                throw ValidationError("--dtype must be float32, bfloat16 or auto")
+            }
+            guard memory.map({ (0...1_048_576).contains($0) }) ?? true else {
+                throw ValidationError("--memory must be a number of GiB")
+            }
+        }
+
+        func run() throws {
+            let settings = try options.load()
+            let id = settings.models.aliases[name] ?? name
+            let entry = ModelFolders.entries(settings).first { $0.id == id }
+            guard
+                let path = entry?.path
+                    ?? (FileManager.default.fileExists(atPath: name) ? name : nil)
+            else { throw ValidationError("there is no model \(name)") }
+            let checkpoint: Checkpoint
+            do throws(CheckpointError) { checkpoint = try Checkpoint(opening: path) } catch {
+                throw ValidationError("\(path): \(error)")
+            }
+            let configuration = checkpoint.configuration
+            print("model         \(entry?.id ?? name)")
+            print("path          \(path)")
+            print("architecture  \(checkpoint.modelType)")
+            print("context       \(checkpoint.contextLength) tokens")
+            print("vocabulary    \(configuration.vocabularySize)")
+            print("tensors       \(checkpoint.tensors.count), \(size(checkpoint.totalBytes))")
+            let wish = dtype ?? settings.models.settings[id]?.dtype ?? settings.engine.dtype
+            if plan { show(checkpoint, wish, settings) }
+        }
+
+        private func show(_ checkpoint: Checkpoint, _ wish: String, _ settings: Settings) {
+            let native = MachineMemory.multipliesBFloat16 ? "bfloat16" : "float32"
+            let dtype = wish == "float32" || wish == "bfloat16" ? wish : native
+            // Who names a type gets it; else quantised weights stay so.
+            let plan = MemoryPlan(of: checkpoint, dtype: dtype, keepsQuantised: wish == "auto")
+            let available =
+                memory.map { Int($0 * Double(1 << 30)) } ?? MachineMemory.availableBytes
+            print("weights       \(size(plan.weightBytes)) as \(dtype)")
+            if plan.stateBytes > 0 {
+                print("state         \(size(plan.stateBytes)) a sequence, however long it is")
+            } else {
+                print("cache         \(size(plan.state(tokens: 1024))) for 1,024 tokens")
+            }
+            print("available     \(size(available))")
+            if plan.least() > available {
+                print("does not fit  needs \(size(plan.least())) at least")
+                return
+            }
+            print("cache room    \(size(plan.cacheBytes(available: available)))")
+            let longest = min(plan.contextLength, max(1, settings.engine.maxContext))
+            let context = settings.engine.maxContext == 0 ? plan.contextLength : longest
+            let shorter = plan.stateBytesPerToken > 0 ? [2048, 8192, 32_768, 131_072] : []
+            let lengths = shorter.filter { $0 < context } + [context]
+            for length in lengths {
+                let slots = plan.slots(context: length, available: available)
+                print("              \(slots) sequences of \(length) tokens")
+            }
+        }
+
+        /// `12.3 GiB`.
+        private func size(_ bytes: Int) -> String {
+            for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
+            where bytes >= unit {
+                return String(format: "%.1f \(name)", Double(bytes) / Double(unit))
+            }
+            return "\(bytes) B"
         }
     }
 }

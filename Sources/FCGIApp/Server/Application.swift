@@ -169,6 +169,7 @@ public final class Application: Sendable {
         case .chatCompletions: try chatCompletions(call, principal)
         case .completions: try completions(call, principal)
         case .models: listModels(call, principal)
+        case .repositories: listRepositories(call, principal)
         case .model(let id): try showModel(call, principal, id: id)
         case .tokenize: try tokenize(call, principal)
         case .detokenize: try detokenize(call, principal)

@@ -6,13 +6,18 @@ public import Settings
 public enum ModelFolders {
     /// What the settings name by its path, and what is found in the folders and the cache.
     public static func entries(_ settings: Settings) -> [CatalogEntry] {
-        let environment = ProcessInfo.processInfo.environment
-        let home = settings.models.huggingFaceHome
-        let cache = environment["HF_HOME"] ?? "\(environment["HOME"] ?? "")/.cache/huggingface"
-        return ModelCatalog.scan(
+        ModelCatalog.scan(
             named: settings.models.settings.compactMapValues(\.path),
             directories: settings.models.directories,
-            huggingFaceHome: home.isEmpty ? cache : home
+            huggingFaceHome: huggingFaceHome(settings)
         )
+    }
+
+    /// Where the Hugging Face cache is.
+    static func huggingFaceHome(_ settings: Settings) -> String {
+        let home = settings.models.huggingFaceHome
+        guard home.isEmpty else { return home }
+        let environment = ProcessInfo.processInfo.environment
+        return environment["HF_HOME"] ?? "\(environment["HOME"] ?? "")/.cache/huggingface"
     }
 }

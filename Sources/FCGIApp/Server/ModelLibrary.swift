@@ -15,6 +15,8 @@ final class ModelLibrary: Sendable {
         var entries: [CatalogEntry] = []
         var scanned = -Double.infinity
         var served: [String: ServedModel] = [:]
+        var repositories: [CachedRepository] = []
+        var weighed = -Double.infinity
     }
 
     private let settings: Settings
@@ -34,6 +36,20 @@ final class ModelLibrary: Sendable {
             state.scanned = now
         }
         return entries
+    }
+
+    /// What lies on the disk, with its size; looked up again after ten seconds.
+    func repositories() -> [CachedRepository] {
+        let now = monotonicSeconds()
+        let known = state.withLock { now - $0.weighed < 10 ? $0.repositories : nil }
+        if let known { return known }
+        let home = ModelFolders.huggingFaceHome(settings)
+        let list = CachedRepository.list(catalog(), huggingFaceHome: home)
+        state.withLock { state in
+            state.repositories = list
+            state.weighed = now
+        }
+        return list
     }
 
     /// The model of requests that name none.

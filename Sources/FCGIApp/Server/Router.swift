@@ -12,6 +12,8 @@ enum Endpoint: Equatable {
     case models
     /// GET /v1/models/{id}; ids may contain `/`
     case model(String)
+    /// GET /models: what lies on the disk
+    case repositories
     /// POST /v1/tokenize
     case tokenize
     /// POST /v1/detokenize
@@ -48,7 +50,8 @@ enum Endpoint: Equatable {
         case .root, .health, .live, .ready, .authentication: .open
         case .unload: .scope(.admin)
         case .metrics: .loopbackOrAdmin
-        case .chatCompletions, .completions, .models, .model, .tokenize, .detokenize, .status:
+        case .chatCompletions, .completions, .models, .model, .repositories, .tokenize,
+            .detokenize, .status:
             .scope(.infer)
         }
     }
@@ -58,7 +61,7 @@ enum Endpoint: Equatable {
         switch self {
         case .chatCompletions: "chat_completions"
         case .completions: "completions"
-        case .models, .model: "models"
+        case .models, .model, .repositories: "models"
         case .tokenize: "tokenize"
         case .detokenize: "detokenize"
         case .status: "status"
@@ -106,6 +109,7 @@ enum Router {
         case "/unload": ("POST", .unload)
         case "/v1/chat/completions": ("POST", .chatCompletions)
         case "/v1/completions": ("POST", .completions)
+        case "/models": ("GET", .repositories)
         case "/v1/models": ("GET", .models)
         case "/v1/tokenize": ("POST", .tokenize)
         case "/v1/detokenize": ("POST", .detokenize)

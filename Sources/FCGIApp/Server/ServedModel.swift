@@ -81,6 +81,13 @@ final class ServedModel: Sendable {
         -> Tokenizer
     {
         guard let metadata = configuration.ggufMetadata else {
+            let files = ["tokenizer.json", "vocab.json"].map { "\(configuration.path)/\($0)" }
+            // BDH reads plain bytes unless its makers say otherwise.
+            if configuration.modelType == "bdh", configuration.vocabularySize == 256,
+                !files.contains(where: FileManager.default.fileExists)
+            {
+                return .bytes()
+            }
             return try Tokenizer.load(folder: configuration.path)
         }
         return try Tokenizer(gguf: GGUFVocabulary(metadata))

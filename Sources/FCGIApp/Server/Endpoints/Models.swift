@@ -1,5 +1,6 @@
 internal import Checkpoints
 internal import FoundationEssentials
+internal import JSON
 internal import OpenAI
 
 // GET /v1/models and /v1/models/{id}: what the key may use.
@@ -19,6 +20,21 @@ extension Application {
         var output: [UInt8] = []
         ModelObject(entry).append(to: &output)
         call.send(status: 200, output)
+    }
+}
+
+// GET /models: models and data sets on this machine's disk, in the words of `hf cache ls`.
+extension Application {
+    func listRepositories(_ call: Call, _ principal: Principal) {
+        let allowed = models.repositories().filter { principal.mayUse(model: $0.id) }
+        let list = allowed.map { repository -> JSONValue in
+            [
+                "repo_id": .string(repository.id), "repo_type": .string(repository.kind),
+                "size_on_disk": .int(repository.bytes),
+            ]
+        }
+        let answer: JSONValue = ["models": .array(list)]
+        call.send(status: 200, answer.bytes())
     }
 }
 
