@@ -71,14 +71,20 @@ import Testing
             atPath: "\(bench.path)/\(repository)/snapshots/1/model.safetensors",
             withDestinationPath: "../../blobs/a"
         )
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(bench.path)/models/other",
+            withDestinationPath: "mine"
+        )
         try bench.write("hf/hub/datasets--org--texts/blobs/b", [1, 2, 3])
         let models = ModelCatalog.scan(
             directories: ["\(bench.path)/models"],
             huggingFaceHome: "\(bench.path)/hf"
         )
         let list = CachedRepository.list(models, huggingFaceHome: "\(bench.path)/hf")
-        let expected = [("mine", 1022), ("one", 77), ("org/name", 502), ("org/texts", 3)]
+        let expected = [
+            ("mine", 1022), ("one", 77), ("org/name", 502), ("other", 1022), ("org/texts", 3),
+        ]
         #expect(list.map(\.id) == expected.map(\.0) && list.map(\.bytes) == expected.map(\.1))
-        #expect(list.map(\.kind) == ["model", "model", "model", "dataset"])
+        #expect(list.map(\.kind) == ["model", "model", "model", "model", "dataset"])
     }
 }

@@ -42,9 +42,10 @@ public struct CachedRepository: Sendable, Equatable {
     /// Entries that are looked at; a repository has some hundred.
     private static let mostFiles = 100_000
 
-    /// Bytes of a file, or of the files below a folder; links count nothing.
-    private static func size(of path: String) -> Int {
+    /// Bytes of a file, or of the files below a folder; links inside count nothing.
+    private static func size(of place: String) -> Int {
         let manager = FileManager.default
+        let path = URL(fileURLWithPath: place).resolvingSymlinksInPath().path
         func bytes(_ file: String) -> Int? {
             guard let attributes = try? manager.attributesOfItem(atPath: file),
                 attributes[.type] as? FileAttributeType == .typeRegular
