@@ -83,10 +83,12 @@ def test_a_hostile_file_is_refused_and_nothing_runs(
     broken.mkdir(parents=True)
     (broken / "config.json").write_bytes((FIXTURES / "models/bdh/config.json").read_bytes())
     marker = folder / "executed"
-    program = b"cos\nsystem\n(X" + struct.pack("<I", len(f"touch {marker}")) + f"touch {marker}".encode() + b"tR."
+    command = f"touch {marker}".encode()
+    program = b"\x80\x02cos\nsystem\n(X" + struct.pack("<I", len(command)) + command + b"tR."
     original = (FIXTURES / "models/bdh/model.pt").read_bytes()
     start = original.index(b"\x80\x02ccollections")
-    (broken / "model.pt").write_bytes(original[:start] + b"\x80\x02" + program + original[start + 2 + len(program) :])
+    hostile = original[:start] + program + original[start + len(program) :]
+    (broken / "model.pt").write_bytes(hostile)
     house = new_house({"DTYPE": "float32"}, model="broken", models_dir=str(models))
     answer = house.call("/v1/completions", {"model": "broken", "prompt": "a", "max_tokens": 1})
     assert answer.status == 503 and answer.json["error"]["code"] == "model_load_failed", answer.json
