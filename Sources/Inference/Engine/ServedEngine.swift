@@ -143,7 +143,14 @@ package final class ServedEngine {
         do {
             repeat {
                 let ready = try Torch.checked { vision?.advance() ?? [] }
-                for id in ready { scheduler.makeReady(id) }
+                for id in ready {
+                    scheduler.makeReady(id)
+                    let ms = Double(Memory.now() - (vision?.entry(id)?.began ?? 0)) / 1e6
+                    log.debug(
+                        "media seen",
+                        metadata: ["rid": "\(jobs[id]?.label ?? "-")", "ms": "\(ms)"]
+                    )
+                }
             } while vision?.hasWork ?? false
                 && Double(Memory.now() - began) / 1e9 < Self.visionSlice
             return []

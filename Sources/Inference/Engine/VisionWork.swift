@@ -34,6 +34,7 @@ package struct VisionWork {
     /// A prompt with media.
     struct Entry {
         let prompt: MediaPrompt
+        let began = Memory.now()
         /// One for each medium; empty until all are there.
         var features: [VisionFeatures] = []
     }
