@@ -69,6 +69,11 @@ else
     ok "the front's credentials are hidden from the engine"
 fi
 
+# An image is decoded behind the decoders' walls, inside the front's.
+picture="[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,$(cat /root/picture)\"}}]"
+sees() { ask 20 "{\"model\":\"qwen3_vl\",\"messages\":[{\"role\":\"user\",\"content\":$picture}]}" /v1/tokenize >/root/seen 2>&1; }
+check "an image is decoded and counted" sees
+
 # A restart with requests under way.
 ask 60 '{"messages":[{"role":"user","content":"Hello"}],"max_tokens":200,"stream":true,"ignore_eos":true}' \
     /v1/chat/completions >/root/stream 2>&1 &

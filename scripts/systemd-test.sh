@@ -28,12 +28,17 @@ if [ -z "$bin" ]; then
     bin=.build/release
 fi
 
-packages=ca-certificates,curl,dbus,libfcgi0ldbl,libpcre2-8-0,libsqlite3-0,libstdc++6,nginx-light,openssl,procps
+packages=ca-certificates,curl,dbus,libavcodec59,libavformat59,libcurl4,libfcgi0ldbl,libjpeg62-turbo,libpcre2-8-0
+packages+=,libsqlite3-0,libstdc++6,libswscale6,nginx-light,openssl,procps
 tree=$(mktemp -d "${TMPDIR:-/tmp}/torchgate-booted.XXXXXX")
 if [ -z "$keep" ]; then trap 'rm -rf --one-file-system "$tree"' EXIT; fi
 copy_tree "$(debian_tree booted "$packages,systemd,systemd-sysv")" "$tree"
 BIN=$bin scripts/install.sh "$tree" /usr >&2
 install -m 755 scripts/systemd-test-inside.sh "$tree/root/inside.sh"
+# Enough of a model that takes images to count their tokens, and an image.
+cp -r Tests/Fixtures/processors/qwen3_vl "$tree/usr/share/torchgate/models/"
+chmod -R a+rX "$tree/usr/share/torchgate/models"
+base64 -w 0 Tests/Fixtures/media/rgb.png >"$tree/root/picture"
 
 mkdir -p "$tree/etc/systemd/system/multi-user.target.wants"
 cat >"$tree/etc/systemd/system/units-test.service" <<'UNIT'

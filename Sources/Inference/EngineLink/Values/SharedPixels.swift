@@ -21,7 +21,8 @@ public final class SharedPixels: Sendable {
         var info = stat()
         guard byteCount > 0, fstat(descriptor, &info) == 0, info.st_size == byteCount,
             tg_memfd_is_sealed(descriptor) != 0,
-            let mapped = mmap(nil, byteCount, PROT_READ, MAP_SHARED, descriptor, 0),
+            // Private: before Linux 6.7 a shared mapping of a write-sealed file is refused.
+            let mapped = mmap(nil, byteCount, PROT_READ, MAP_PRIVATE, descriptor, 0),
             mapped != MAP_FAILED
         else {
             close(descriptor)
