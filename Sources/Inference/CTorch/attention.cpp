@@ -75,8 +75,10 @@ void attend(const Shape &shape, const T *qkv, T *out, const tg_run *runs, int64_
             {
                 .queries = qkv + item.offset * shape.width + item.head * group * shape.dim,
                 .query_stride = shape.width,
+                .query_step = shape.dim,
                 .out = out + (item.offset * shape.heads + item.head * group) * shape.dim,
                 .out_stride = shape.heads * shape.dim,
+                .out_step = shape.dim,
                 .rows = item.rows,
                 .group = group,
                 .dim = shape.dim,

@@ -12,9 +12,10 @@ template <typename T>
 struct AttentionItem {
     const T *queries;        // first row's first head of the group
     int64_t query_stride;    // elements between rows
+    int64_t query_step;      // elements between the members of a group
     T *out;                  // the same place in the answer
-    int64_t out_stride;
-    int64_t rows, group;     // rows of this item, query heads that share the key-value head
+    int64_t out_stride, out_step;
+    int64_t rows, group;     // positions of this item; queries of each, which share the key-value head
     int64_t dim;
     int64_t position;        // of the first row
     int64_t window;          // keys that a row sees, its own among them
@@ -29,7 +30,10 @@ struct LayerKernels {
     // w and bias may be null.
     void (*layer_norm)(const T *x, const T *w, const T *bias, T *out, int64_t dim, float eps);
     void (*swiglu)(const T *gate, const T *up, T *out, int64_t count);
+    void (*gelu)(const T *x, T *out, int64_t count, bool by_tanh);
     void (*rope)(T *head, const float *cosines, const float *sines, int64_t half);
+    // The same without rounding between.
+    void (*rope_wide)(T *head, const float *cosines, const float *sines, int64_t half);
     void (*attention)(const AttentionItem<T> &item, float *scratch);
 };
 

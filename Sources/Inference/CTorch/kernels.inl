@@ -97,6 +97,39 @@ static void swiglu(const T *gate, const T *up, T *out, int64_t count) {
     }
 }
 
+/// x · Φ(x), by the error function or by its approximation with tanh.
+template <typename T>
+static void gelu(const T *x, T *out, int64_t count, bool by_tanh) {
+    if (!by_tanh) {
+        for (int64_t i = 0; i < count; ++i) {
+            const float v = widen(x[i]);
+            put(out + i, 0.5f * v * (1.0f + __builtin_erff(v * 0.70710678f)));
+        }
+        return;
+    }
+    // tanh(u) = 1 - 2 / (1 + exp(2u)), hence x · (1 + tanh(u)) / 2 = x / (1 + exp(-2u)).
+    const auto approximate = [](v16 v) {
+        return v / (1.0f + exponential(v * (v * v * 0.044715f + 1.0f) * -1.59576912f));
+    };
+    int64_t i = 0;
+    for (; i + 16 <= count; i += 16) store(out + i, approximate(load(x + i)));
+    if (i < count) {
+        v16 v{};
+        for (int64_t j = i; j < count; ++j) v[j - i] = widen(x[j]);
+        v = approximate(v);
+        for (int64_t j = i; j < count; ++j) put(out + j, v[j - i]);
+    }
+}
+
+template <typename T>
+static void rope_wide(T *head, const float *cosines, const float *sines, int64_t half) {
+    for (int64_t i = 0; i < half; ++i) {
+        const float a = widen(head[i]), b = widen(head[i + half]);
+        put(head + i, a * cosines[i] - b * sines[i]);
+        put(head + i + half, b * cosines[i] + a * sines[i]);
+    }
+}
+
 template <typename T>
 static void rope(T *head, const float *cosines, const float *sines, int64_t half) {
     for (int64_t i = 0; i < half; ++i) {
@@ -179,7 +212,7 @@ static void attention(const AttentionItem<T> &item, float *scratch) {
         const int64_t row = p / item.group, head = p % item.group;
         for (int64_t e = 0; e < dim; ++e) {
             queries[p * dim + e] =
-                p < pairs ? widen(item.queries[row * item.query_stride + head * dim + e]) * item.scale
+                p < pairs ? widen(item.queries[row * item.query_stride + head * item.query_step + e]) * item.scale
                           : 0.0f;
             sums[p * dim + e] = 0;
         }
@@ -237,7 +270,7 @@ static void attention(const AttentionItem<T> &item, float *scratch) {
         }
     }
     for (int64_t p = 0; p < pairs; ++p) {
-        T *out = item.out + p / item.group * item.out_stride + p % item.group * dim;
+        T *out = item.out + p / item.group * item.out_stride + p % item.group * item.out_step;
         for (int64_t e = 0; e < dim; ++e) put(out + e, sums[p * dim + e] / totals[p]);
     }
 }
@@ -278,8 +311,10 @@ static bool log_sum(const float *logits, int64_t count, float *largest, double *
 static constexpr Kernels table(const char *name) {
     return Kernels{
         name,
-        {rms_norm<float>, layer_norm<float>, swiglu<float>, rope<float>, attention<float>},
-        {rms_norm<bf16>, layer_norm<bf16>, swiglu<bf16>, rope<bf16>, attention<bf16>},
+        {rms_norm<float>, layer_norm<float>, swiglu<float>, gelu<float>, rope<float>, rope_wide<float>,
+         attention<float>},
+        {rms_norm<bf16>, layer_norm<bf16>, swiglu<bf16>, gelu<bf16>, rope<bf16>, rope_wide<bf16>,
+         attention<bf16>},
         gemv,
         gemm,
         log_sum,

@@ -1,4 +1,4 @@
-// Linear, embedding, RMSNorm, SwiGLU and rotary positions.
+// Linear, embedding, norms, SwiGLU, GELU and rotary positions.
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
@@ -210,8 +210,24 @@ tg_tensor tg_swiglu(tg_tensor x) noexcept {
     });
 }
 
+tg_tensor tg_gelu(tg_tensor x, bool by_tanh) noexcept {
+    return tg::answer([&] {
+        const at::Tensor &input = tg::matrix(x, "gelu input");
+        const int64_t width = input.size(1);
+        at::Tensor out = at::empty(input.sizes(), input.options());
+        with_elements(input, "gelu", [&]<typename T>(T) {
+            const auto *from = static_cast<const T *>(input.const_data_ptr());
+            auto *to = static_cast<T *>(out.data_ptr());
+            const auto gelu = layer_kernels<T>().gelu;
+            each_row(input.size(0), width,
+                     [&](int64_t r) { gelu(from + r * width, to + r * width, width, by_tanh); });
+        });
+        return out;
+    });
+}
+
 bool tg_rope(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor angles,
-             const int32_t *positions, int64_t count) noexcept {
+             const int32_t *positions, int64_t count, bool wide) noexcept {
     return tg::guarded(false, [&] {
         const at::Tensor &rows = tg::matrix(x, "rope input");
         const at::Tensor &table = tg::matrix(angles, "rope angles");
@@ -226,7 +242,7 @@ bool tg_rope(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor 
         const auto *entries = static_cast<const float *>(table.const_data_ptr());
         with_elements(rows, "rope", [&]<typename T>(T) {
             auto *values = static_cast<T *>(rows.data_ptr());
-            const auto rope = layer_kernels<T>().rope;
+            const auto rope = wide ? layer_kernels<T>().rope_wide : layer_kernels<T>().rope;
             each_row(count, heads * dim, [&](int64_t r) {
                 const float *cosines = entries + positions[r] * dim;
                 for (int64_t h = 0; h < heads; ++h) {

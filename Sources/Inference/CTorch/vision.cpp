@@ -1,10 +1,9 @@
 // What images and clips need beside the layers of text: patches, resampled tables, attention without order.
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/gelu.h>
 
-#include <cmath>
-#include <cstring>
+#include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "internal.hpp"
@@ -12,80 +11,80 @@
 
 namespace {
 
-/// Rows of queries that are worked on at once.
-constexpr int64_t kRows = 64;
-
-/// One head of a segment in float32: queries and keys [rows, dim], values transposed [dim, rows].
-struct Head {
-    std::vector<float> queries, keys, values, scores, mixed;
+/// 64 rows of one head: keys transposed [dim, 64], then values [64, dim].
+struct Block {
+    int64_t row, count, head;
 };
 
-template <typename T>
-void gather(const T *qkv, int64_t width, int64_t heads, int64_t dim, int64_t head, int64_t rows,
-            float scale, Head &to) {
-    to.queries.resize(size_t(rows * dim));
-    to.keys.resize(size_t(rows * dim));
-    to.values.resize(size_t(rows * dim));
-    for (int64_t r = 0; r < rows; ++r) {
-        const T *query = qkv + r * width + head * dim;
-        const T *key = query + heads * dim, *value = key + heads * dim;
-        for (int64_t e = 0; e < dim; ++e) {
-            to.queries[size_t(r * dim + e)] = float(query[e]) * scale;
-            to.keys[size_t(r * dim + e)] = float(key[e]);
-            to.values[size_t(e * rows + r)] = float(value[e]);
-        }
-    }
-}
+/// Some rows of one head, which see the keys of their segment.
+struct Work {
+    int64_t row, count, head, block, keys;
+};
 
-/// Softmax of a row in place, in an order that depends on its length alone.
-void softmax(float *row, int64_t count) {
-    float most = row[0];
-    for (int64_t i = 1; i < count; ++i) most = std::max(most, row[i]);
-    float sum = 0;
-    for (int64_t i = 0; i < count; ++i) sum += row[i] = std::exp(row[i] - most);
-    const float part = 1 / sum;
-    for (int64_t i = 0; i < count; ++i) row[i] *= part;
-}
-
+/// Softmax over key blocks of 64 from the segment's start: a row's bits depend on its segment alone.
 template <typename T>
-void attend(const T *qkv, T *out, int64_t width, int64_t heads, int64_t dim, float scale,
-            const int64_t *lengths, int64_t segments) {
-    std::vector<int64_t> starts;
-    int64_t total = 0;
+void attend(const T *qkv, T *out, int64_t heads, int64_t dim, float scale, const int64_t *lengths,
+            int64_t segments, void (*kernel)(const tg::AttentionItem<T> &, float *)) {
+    const int64_t inner = heads * dim, width = 3 * inner, size = 2 * 64 * dim;
+    std::vector<Block> blocks;
+    std::vector<Work> work;
+    int64_t start = 0;
     for (int64_t s = 0; s < segments; ++s) {
-        starts.push_back(total);
-        total += lengths[s];
-    }
-    const auto gemm = tg::kernels().gemm;
-    tg::parallel(segments * heads, [&](int64_t item) {
-        thread_local Head work;
-        const int64_t segment = item / heads, head = item % heads;
-        const int64_t rows = lengths[segment], start = starts[size_t(segment)];
-        gather(qkv + start * width, width, heads, dim, head, rows, scale, work);
-        work.scores.resize(size_t(kRows * rows));
-        work.mixed.resize(size_t(kRows * dim));
-        for (int64_t first = 0; first < rows; first += kRows) {
-            const int64_t count = std::min(kRows, rows - first);
-            gemm(work.queries.data() + first * dim, work.keys.data(), nullptr, work.scores.data(), count,
-                 rows, dim, 0, rows);
-            for (int64_t r = 0; r < count; ++r) softmax(work.scores.data() + r * rows, rows);
-            gemm(work.scores.data(), work.values.data(), nullptr, work.mixed.data(), count, dim, rows, 0,
-                 dim);
-            for (int64_t r = 0; r < count; ++r) {
-                T *to = out + (start + first + r) * heads * dim + head * dim;
-                for (int64_t e = 0; e < dim; ++e) to[e] = T(work.mixed[size_t(r * dim + e)]);
+        const int64_t rows = lengths[s];
+        for (int64_t h = 0; h < heads; ++h) {
+            const auto first = int64_t(blocks.size());
+            for (int64_t r = 0; r < rows; r += 64) {
+                const int64_t count = std::min<int64_t>(64, rows - r);
+                blocks.push_back({start + r, count, h});
+                work.push_back({start + r, count, h, first, rows});
             }
         }
+        start += rows;
+    }
+    const std::unique_ptr<T[]> cache(new T[blocks.size() * size_t(size)]);
+    tg::parallel(int64_t(blocks.size() + 7) / 8, [&](int64_t chunk) {
+        for (size_t i = size_t(chunk) * 8; i < std::min(blocks.size(), size_t(chunk) * 8 + 8); ++i) {
+            const Block &block = blocks[i];
+            T *to = cache.get() + i * size_t(size);
+            for (int64_t r = 0; r < 64; ++r) {
+                const T *keys = qkv + (block.row + r) * width + inner + block.head * dim;
+                // No sum may meet what the memory held before.
+                const bool held = r < block.count;
+                for (int64_t e = 0; e < dim; ++e) to[e * 64 + r] = held ? keys[e] : T(0);
+                if (held) std::copy_n(keys + inner, dim, to + (64 + r) * dim);
+            }
+        }
+    });
+    const int64_t scratch = tg::attention_scratch(64, dim);
+    tg::parallel(int64_t(work.size()), [&](int64_t i) {
+        thread_local std::vector<float> floats;
+        if (floats.size() < size_t(scratch)) floats.resize(size_t(scratch));
+        const Work &item = work[size_t(i)];
+        // All queries stand behind the last key.
+        kernel(
+            {
+                .queries = qkv + item.row * width + item.head * dim,
+                .query_stride = 0,
+                .query_step = width,
+                .out = out + item.row * inner + item.head * dim,
+                .out_stride = 0,
+                .out_step = inner,
+                .rows = 1,
+                .group = item.count,
+                .dim = dim,
+                .position = item.keys - 1,
+                .window = item.keys,
+                .scale = scale,
+                .cache = cache.get() + item.block * size,
+                .block_stride = size,
+            },
+            floats.data());
     });
 }
 
 }  // namespace
 
 extern "C" {
-
-tg_tensor tg_gelu(tg_tensor x, bool is_tanh) noexcept {
-    return tg::answer([&] { return at::gelu(tg::matrix(x, "gelu input"), is_tanh ? "tanh" : "none"); });
-}
 
 bool tg_put_rows(tg_tensor x, int64_t at, tg_tensor rows, bool adds) noexcept {
     return tg::guarded(false, [&] {
@@ -177,11 +176,11 @@ tg_tensor tg_segment_attention(tg_tensor qkv, int64_t heads, int64_t dim, float 
         at::Tensor out = at::empty({total, heads * dim}, rows.options());
         if (rows.scalar_type() == at::kFloat) {
             attend(static_cast<const float *>(rows.const_data_ptr()), static_cast<float *>(out.data_ptr()),
-                   rows.size(1), heads, dim, scale, lengths, segments);
+                   heads, dim, scale, lengths, segments, tg::kernels().f32.attention);
         } else if (rows.scalar_type() == at::kBFloat16) {
-            attend(static_cast<const at::BFloat16 *>(rows.const_data_ptr()),
-                   static_cast<at::BFloat16 *>(out.data_ptr()), rows.size(1), heads, dim, scale, lengths,
-                   segments);
+            attend(static_cast<const tg::bf16 *>(rows.const_data_ptr()),
+                   static_cast<tg::bf16 *>(out.data_ptr()), heads, dim, scale, lengths, segments,
+                   tg::kernels().b16.attention);
         } else {
             TORCH_CHECK(false, "attention: float32 or bfloat16 is needed");
         }

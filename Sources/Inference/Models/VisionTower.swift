@@ -139,7 +139,8 @@ struct VisionAttention {
             heads: 2 * heads,
             size: headSize,
             angles: state.angles,
-            positions: state.places
+            positions: state.places,
+            wide: true
         )
         return output(turned.attention(heads: heads, size: headSize, segments: segments))  // [N, D]
     }

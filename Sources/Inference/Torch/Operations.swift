@@ -88,13 +88,15 @@ extension Tensor {
 
     /// `self` with the halves of `heads` heads of `size` from `column` on rotated in place.
     ///
-    /// `angles` is `[positions, size]`, cosines then sines; `positions` has one index a row.
+    /// `angles` is `[positions, size]`, cosines then sines; `positions` has one index a row. They and the
+    /// products are rounded to the tensor's type, unless `wide`.
     public func rotated(
         column: Int,
         heads: Int,
         size: Int,
         angles: Tensor,
-        positions: [Int32]
+        positions: [Int32],
+        wide: Bool = false
     ) -> Tensor {
         let done = tg_rope(
             handle,
@@ -103,7 +105,8 @@ extension Tensor {
             Int64(size),
             angles.handle,
             positions,
-            Int64(positions.count)
+            Int64(positions.count),
+            wide
         )
         return done ? self : .undefined
     }

@@ -83,8 +83,9 @@ tg_tensor tg_layer_norm(tg_tensor x, tg_tensor w, tg_tensor bias, float eps) TG_
 tg_tensor tg_swiglu(tg_tensor x) TG_NOEXCEPT;
 // Rotates the halves (NeoX) of `heads` heads of `dim`, in place, in columns from `column` of x [T, *].
 // angles: table [positions, dim] float32, cosines of dim/2 then sines of dim/2; one row index a row of x.
+// The angles and products are rounded to x's type, unless `wide`.
 bool tg_rope(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor angles,
-             const int32_t *positions, int64_t count) TG_NOEXCEPT;
+             const int32_t *positions, int64_t count, bool wide) TG_NOEXCEPT;
 
 // Attention ------------------------------------------------------------------------------------
 
@@ -109,7 +110,7 @@ tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t d
 tg_tensor tg_segment_attention(tg_tensor qkv, int64_t heads, int64_t dim, float scale,
                                const int64_t *lengths, int64_t segments) TG_NOEXCEPT;
 // x · Φ(x), by the error function or by its approximation with tanh.
-tg_tensor tg_gelu(tg_tensor x, bool is_tanh) TG_NOEXCEPT;
+tg_tensor tg_gelu(tg_tensor x, bool by_tanh) TG_NOEXCEPT;
 // Writes rows [n, D] over x [T, D] from row `at` on, or adds them.
 bool tg_put_rows(tg_tensor x, int64_t at, tg_tensor rows, bool adds) TG_NOEXCEPT;
 // [count, D]: sums of `taps` weighted rows of table [V, D], float32.
