@@ -149,6 +149,24 @@ void convert(const float *from, T *to, int64_t count) {
 
 }  // namespace
 
+namespace tg {
+
+int64_t stored_row_bytes(tg_format format, int64_t columns) {
+    const Block *block = block_of(format);
+    TORCH_CHECK(block && columns > 0 && columns % block->elements == 0, "rows of ", columns,
+                " of format ", int(format));
+    return columns / block->elements * block->bytes;
+}
+
+void decode_row(tg_format format, const uint8_t *row, int64_t columns, float *out) {
+    const Block *block = block_of(format);
+    for (int64_t c = 0; c < columns; c += block->elements) {
+        block->decode(row + c / block->elements * block->bytes, out + c);
+    }
+}
+
+}  // namespace tg
+
 extern "C" {
 
 bool tg_decode_rows(tg_tensor out, int64_t at, int64_t count, int64_t columns, tg_format format,

@@ -57,6 +57,11 @@ inline const at::Tensor &matrix(tg_tensor t, const char *what) {
     return value;
 }
 
+/// Bytes of a row in a plain or GGUF format; an error where it has none of `columns`.
+int64_t stored_row_bytes(tg_format format, int64_t columns);
+/// One such row as floats.
+void decode_row(tg_format format, const uint8_t *row, int64_t columns, float *out);
+
 /// Calls body(chunk) for every chunk in 0..<chunks on the pool's threads and waits for all.
 ///
 /// Chunks are claimed one at a time, so a helper that the system does not run stalls nothing.

@@ -117,6 +117,7 @@ void put_block(const QuantPart &part, int64_t row, int64_t block, const BlockCod
         put_half(factors + 48 * (block / part.group), lane, from.scale);
         factors[48 * (block / part.group) + 32 + lane] = from.inner[0];
         return;
+    case Scales::table: std::memcpy(factors + 64 * (block / 2) + 4 * lane, &from.whole, 4); return;
     }
 }
 
@@ -153,6 +154,12 @@ void unpack_row(const QuantPart &part, int64_t row, float *out) {
                 const float scale = d * float(int8_t(own[16 * (i / 16) + lane]));
                 out[i] = scale * float(int(code(part, codes, lane, i)) - 32);
             }
+            break;
+        }
+        case Scales::table: {
+            float scale;
+            std::memcpy(&scale, factors + 64 * (b / 2) + 4 * lane, 4);
+            for (int64_t i = 0; i < kBlock; ++i) out[i] = part.table[code(part, codes, lane, i)] * scale;
             break;
         }
         case Scales::zeros: {

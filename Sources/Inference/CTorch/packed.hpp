@@ -31,6 +31,7 @@ struct BlockCodes {
     uint8_t codes[32];
     uint16_t scale, minimum;  // halves: of the block, or of the 256 columns around it
     uint8_t inner[2];         // of `nested`, `halved` and `zeros`
+    float whole;              // of `table`: the scale
 };
 
 /// How rows of a file format lie when packed.
@@ -41,6 +42,10 @@ struct PackedFormat {
     int64_t elements, bytes;  // of a block in the file
     void (*read)(const uint8_t *row, int64_t block, BlockCodes &out);
 };
+
+/// Kinds that no file format has: codes with a zero point, entries of a table.
+inline constexpr PackedFormat kZeros{4, Scales::zeros, 0, 32, 0, nullptr};
+inline constexpr PackedFormat kTable{4, Scales::table, 0, 64, 0, nullptr};
 
 /// nullptr: not kept quantised.
 const PackedFormat *packed_format(tg_format format);

@@ -14,6 +14,7 @@ namespace {
 struct Scratch {
     std::vector<int8_t> values;
     std::vector<tg::QuantInputBlock> blocks;
+    std::vector<float> floats;
 };
 
 at::ScalarType scalar(tg_dtype dtype) {
@@ -21,27 +22,38 @@ at::ScalarType scalar(tg_dtype dtype) {
     return dtype == TG_F32 ? at::kFloat : at::kBFloat16;
 }
 
-/// The rows of `x` as int8, padded with rows that nobody reads the products of.
-tg::QuantInput quantised(const at::Tensor &x, const tg::QuantKernels &kernels, Scratch &scratch) {
+/// The rows of `x` as the weight's kernels want them, padded with rows that nobody reads the products of.
+tg::QuantInput prepared(const at::Tensor &x, const tg_packed_s &weight, const tg::QuantKernels &kernels,
+                        Scratch &scratch) {
     const int64_t rows = x.size(0), columns = x.size(1), blocks = columns / tg::kBlock;
     const int64_t padded = (rows + kernels.rows - 1) / kernels.rows * kernels.rows;
-    scratch.values.resize(std::max(scratch.values.size(), size_t(padded * columns)));
-    scratch.blocks.resize(std::max(scratch.blocks.size(), size_t(padded * blocks)));
-    int8_t *values = scratch.values.data();
-    tg::QuantInputBlock *scales = scratch.blocks.data();
+    const bool narrow = x.scalar_type() == at::kBFloat16;
+    const auto *wide = narrow ? nullptr : static_cast<const float *>(x.const_data_ptr());
+    const auto *halves = narrow ? static_cast<const tg::bf16 *>(x.const_data_ptr()) : nullptr;
+    bool tables = false, codes = false;
+    for (const tg::QuantPart &part : weight.parts) {
+        (part.scales == tg::Scales::table ? tables : codes) = true;
+    }
+    const auto grow = [](auto &vector, int64_t count) {
+        if (int64_t(vector.size()) < count) vector.resize(size_t(count));
+        return vector.data();
+    };
+    float *floats = tables ? grow(scratch.floats, padded * columns) : nullptr;
+    int8_t *values = codes ? grow(scratch.values, padded * columns) : nullptr;
+    tg::QuantInputBlock *scales = codes ? grow(scratch.blocks, padded * blocks) : nullptr;
     const int64_t step = std::max<int64_t>(1, 8192 / columns);
     tg::parallel((rows + step - 1) / step, [&](int64_t chunk) {
         for (int64_t r = chunk * step; r < std::min(rows, (chunk + 1) * step); ++r) {
-            if (x.scalar_type() == at::kFloat) {
-                const auto *row = static_cast<const float *>(x.const_data_ptr()) + r * columns;
-                kernels.quantise_f32(row, columns, values + r * columns, scales + r * blocks);
-            } else {
-                const auto *row = static_cast<const tg::bf16 *>(x.const_data_ptr()) + r * columns;
-                kernels.quantise_b16(row, columns, values + r * columns, scales + r * blocks);
+            const int64_t at = r * columns;
+            if (codes && wide) kernels.quantise_f32(wide + at, columns, values + at, scales + r * blocks);
+            if (codes && narrow) {
+                kernels.quantise_b16(halves + at, columns, values + at, scales + r * blocks);
             }
+            if (tables && wide) std::copy(wide + at, wide + at + columns, floats + at);
+            if (tables && narrow) kernels.widen_b16(halves + at, columns, floats + at);
         }
     });
-    return {values, scales, columns};
+    return {values, scales, floats, columns};
 }
 
 }  // namespace
@@ -69,7 +81,7 @@ tg_tensor tg_packed_linear(tg_tensor x, tg_packed w, tg_tensor bias, tg_dtype dt
         }
         static thread_local Scratch scratch;
         const tg::QuantKernels &kernels = tg::quant_kernels();
-        const tg::QuantInput from = quantised(input, kernels, scratch);
+        const tg::QuantInput from = prepared(input, *w, kernels, scratch);
         // Rows that stay in the second-level cache while pieces of the weight pass by.
         const int64_t band = 64, bands = (rows + band - 1) / band;
         const auto pieces = int64_t(w->pieces.size());

@@ -23,6 +23,7 @@ enum class Scales : uint8_t {
     nested,    // two halves a 256 columns; two bytes a block: scale d · s, minimum -dmin · m
     halved,    // a half a 256 columns; two signed bytes a block, one each 16 columns; minimum -32 · scale
     zeros,     // a half and a byte a group of blocks: minimum -zero · scale
+    table,     // a float each two blocks; a code stands for an entry of the part's table
 };
 
 /// Consecutive rows of one kind.
@@ -34,6 +35,7 @@ struct QuantPart {
     int64_t columns;
     int64_t group;             // blocks that share a scale; 1 but for `zeros`
     uint8_t *codes, *factors;
+    float table[16];           // of `table`
 
     int64_t tiles() const { return (rows + kTile - 1) / kTile; }
     int64_t blocks() const { return columns / kBlock; }
@@ -48,6 +50,7 @@ struct QuantPart {
         case Scales::nested: return (blocks() + 7) / 8 * 64 + blocks() * 32;
         case Scales::halved: return (blocks() + 7) / 8 * 32 + blocks() * 32;
         case Scales::zeros: return (blocks() + group - 1) / group * 48;
+        case Scales::table: return (blocks() + 1) / 2 * 64;
         }
         return 0;
     }
@@ -58,10 +61,11 @@ struct QuantInputBlock {
     float scale, sum, low, high;
 };
 
-/// Rows quantised to int8 in blocks of 32.
+/// Rows quantised to int8 in blocks of 32; for parts with a table, the rows themselves.
 struct QuantInput {
     const int8_t *values;            // [rows, columns]
     const QuantInputBlock *blocks;   // [rows, columns / 32]
+    const float *floats;             // [rows, columns]
     int64_t columns;
 };
 
@@ -79,6 +83,7 @@ struct QuantKernels {
     int64_t rows;
     void (*quantise_f32)(const float *x, int64_t columns, int8_t *values, QuantInputBlock *blocks);
     void (*quantise_b16)(const uint16_t *x, int64_t columns, int8_t *values, QuantInputBlock *blocks);
+    void (*widen_b16)(const uint16_t *x, int64_t columns, float *out);
     /// Rows [row, row_end) with tiles [tile, tile_end) of the part. A row's bits depend on it alone.
     void (*product)(const QuantPart &part, int64_t tile, int64_t tile_end, const QuantInput &x,
                     int64_t row, int64_t row_end, const QuantOutput &out);

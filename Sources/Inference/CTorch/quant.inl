@@ -200,6 +200,59 @@ static void tile_product(const QuantPart &part, int64_t tile, const QuantInput &
     for (int r = 0; r < Rows; ++r) out[r] = acc[r];
 }
 
+/// Entries of a table of 16 by the lowest 4 bits of each lane.
+TG_INLINE v16 entries(const float *table, u16x codes) {
+#if defined(TG_QUANT_512)
+    return (v16)_mm512_permutexvar_ps((__m512i)codes, (__m512)load(table));
+#elif defined(TG_QUANT_256)
+    const __m256 first = _mm256_loadu_ps(table), second = _mm256_loadu_ps(table + 8);
+    __m256i parts[2];
+    __builtin_memcpy(parts, &codes, 64);
+    __m256 found[2];
+    for (int i = 0; i < 2; ++i) {
+        const __m256 upper = _mm256_castsi256_ps(_mm256_slli_epi32(parts[i], 28));  // the sign: bit 3
+        found[i] = _mm256_blendv_ps(_mm256_permutevar8x32_ps(first, parts[i]),
+                                    _mm256_permutevar8x32_ps(second, parts[i]), upper);
+    }
+    v16 v;
+    __builtin_memcpy(&v, found, 64);
+    return v;
+#else
+    v16 v;
+    for (int i = 0; i < 16; ++i) v[i] = table[codes[i] & 15];
+    return v;
+#endif
+}
+
+/// As tile_product for codes that stand for entries of a table; the inputs stay what they are.
+template <int Rows>
+static void table_product(const QuantPart &part, int64_t tile, const QuantInput &x, int64_t row,
+                          v16 *out) {
+    const uint8_t *codes = part.codes + tile * part.tile_bytes();
+    const uint8_t *factors = part.factors + tile * part.factor_bytes();
+    const float *inputs = x.floats + row * x.columns;
+    v16 acc[Rows] = {};
+    for (int64_t b = 0; b < part.blocks(); ++b) {
+        v16 sums[Rows] = {};
+        for (int j = 0; j < 4; ++j) {
+            const u16x nibbles = load_codes(codes + b * 256 + 64 * j);
+            for (int c = 0; c < 4; ++c) {
+                const v16 low = entries(part.table, nibbles >> (8 * c));
+                const v16 high = entries(part.table, nibbles >> (8 * c + 4));
+                for (int r = 0; r < Rows; ++r) {
+                    const float *at = inputs + r * x.columns + b * kBlock + 4 * j + c;
+                    sums[r] += low * at[0];
+                    sums[r] += high * at[16];
+                }
+            }
+        }
+        v16 scale;
+        __builtin_memcpy(&scale, factors + b / 2 * 64, 64);
+        for (int r = 0; r < Rows; ++r) acc[r] += sums[r] * scale;
+    }
+    for (int r = 0; r < Rows; ++r) out[r] = acc[r];
+}
+
 template <typename T>
 TG_INLINE void store_tile(const QuantPart &part, int64_t tile, const v16 *sums, int64_t row,
                           int64_t rows, const QuantOutput &out) {
@@ -235,6 +288,7 @@ static TileProduct tile_kernel(const QuantPart &part) {
         return part.bits == 5 ? tile_product<5, Scales::nested, Rows> : nullptr;
     case Scales::halved: return part.bits == 6 ? tile_product<6, Scales::halved, Rows> : nullptr;
     case Scales::zeros: return part.bits == 4 ? tile_product<4, Scales::zeros, Rows> : nullptr;
+    case Scales::table: return part.bits == 4 ? table_product<Rows> : nullptr;
     }
     return nullptr;
 }
@@ -303,8 +357,12 @@ static void quantise(const T *x, int64_t columns, int8_t *values, QuantInputBloc
     }
 }
 
+static void widen_row(const bf16 *x, int64_t columns, float *out) {
+    for (int64_t i = 0; i + 16 <= columns; i += 16) store(out + i, load(x + i));
+}
+
 static constexpr QuantKernels table(const char *name) {
-    return QuantKernels{name, 8, quantise<float>, quantise<bf16>, product};
+    return QuantKernels{name, 8, quantise<float>, quantise<bf16>, widen_row, product};
 }
 
 #pragma clang diagnostic pop

@@ -26,6 +26,7 @@ public enum LogitsTool {
         model path: String,
         prompt: Prompt,
         dtype: String,
+        quantize: String? = nil,
         device: String,
         greedy: Int,
         videoPositions: String = "original",
@@ -47,12 +48,19 @@ public enum LogitsTool {
                 expected: "float32, bfloat16 or auto"
             )
         }
+        guard let form = ModelRegistry.weightForm(dtype, quantize: quantize) else {
+            throw ModelError.config(
+                key: "quantize",
+                found: quantize ?? "",
+                expected: "nf4, int8 or int4"
+            )
+        }
         Torch.start(threads: Memory.processors)
         let checkpoint = try Checkpoint(opening: path)
         let model = try ModelRegistry.load(
             checkpoint,
             dtype: type,
-            form: ModelRegistry.weightForm(dtype),
+            form: form,
             device: device == "auto" ? "cpu" : device
         )
         guard !ids.isEmpty, ids.allSatisfy({ $0 >= 0 && Int($0) < model.vocabularySize }) else {

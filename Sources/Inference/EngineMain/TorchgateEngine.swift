@@ -79,6 +79,8 @@ struct TorchgateEngine: ParsableCommand {
 
         @Option(help: "float32, bfloat16 or auto.")
         var dtype = "float32"
+        @Option(help: "Quantise weights that are floats: nf4, int8 or int4.")
+        var quantize: String?
 
         @Option(help: "cpu or auto.")
         var device = "cpu"
@@ -115,6 +117,7 @@ struct TorchgateEngine: ParsableCommand {
                     model: model,
                     prompt: prompt,
                     dtype: dtype,
+                    quantize: quantize,
                     device: device,
                     greedy: greedy,
                     videoPositions: Self.videoPositions,

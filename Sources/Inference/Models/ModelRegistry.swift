@@ -27,7 +27,7 @@ public enum ModelRegistry {
     /// Loads a checkpoint's weights as `dtype`, those of matrix products in `form`.
     ///
     /// `progress` hears stored bytes read and their total, tensor by tensor.
-    /// - Throws: `ModelError`, `WeightError`, `TorchError`.
+    /// - Throws: `ModelError`, `CheckpointError`, `WeightError`, `TorchError`.
     public static func load(
         _ checkpoint: Checkpoint,
         dtype: Tensor.DType,
@@ -42,6 +42,7 @@ public enum ModelRegistry {
             }
             throw ModelError.architecture(checkpoint.modelType, known: architectures)
         }
+        _ = try StoredQuantisation(checkpoint.config)
         let reader = WeightReader(checkpoint, dtype: dtype, form: form, progress: progress)
         let model: any CausalLanguageModel
         do {
@@ -76,5 +77,11 @@ public enum ModelRegistry {
     /// Who names a type gets it; `auto` keeps what is quantised.
     public static func weightForm(_ wish: String) -> WeightForm {
         wish == "auto" ? .stored : .dense
+    }
+
+    /// The form for a wish of type and one of `nf4`, `int8`, `int4` or none; nil for another word.
+    public static func weightForm(_ wish: String, quantize: String?) -> WeightForm? {
+        guard let quantize else { return weightForm(wish) }
+        return Quantisation(rawValue: quantize).map { .quantised($0) }
     }
 }

@@ -26,7 +26,7 @@ struct WeightScope {
         if tied, own.map({ reader.areEqual("\($0).weight", path("embed_tokens.weight")) }) ?? true {
             return nil
         }
-        return try root.linear(own ?? "lm_head", from: input, to: output)
+        return Linear(try root.table(own ?? "lm_head", rows: output, columns: input))
     }
 
     /// The weights one level down.
@@ -64,7 +64,12 @@ struct WeightScope {
 
     /// `[rows, columns]`.
     func table(_ name: String, rows: Int, columns: Int) throws -> WeightMatrix {
-        try reader.matrix([path("\(name).weight")], rows: [rows], columns: columns)
+        try reader.matrix(
+            [path("\(name).weight")],
+            rows: [rows],
+            columns: columns,
+            isTable: true
+        )
     }
 
     func path(_ name: String) -> String { prefix.isEmpty ? name : "\(prefix).\(name)" }

@@ -3,14 +3,6 @@ import CTorch
 import Glibc
 public import Torch
 
-/// In which form weights of matrix products are kept.
-public enum WeightForm: Sendable, Equatable {
-    /// In the compute type.
-    case dense
-    /// Quantised ones as they are stored, where there are kernels for them; the others dense.
-    case stored
-}
-
 /// Decodes a checkpoint's tensors straight into the model's own, each once.
 ///
 /// There are no temporaries: the peak is the weights in the compute type; the file's pages are given
@@ -25,6 +17,7 @@ public final class WeightReader {
     private let progress: (_ done: Int, _ total: Int) -> Void
     private var done = 0
     private var used: Set<String> = []
+    private let weights: StoredWeights
 
     /// A reader that reports stored bytes read and their total to `progress`.
     public init(
@@ -37,10 +30,17 @@ public final class WeightReader {
         self.dtype = dtype
         self.form = form
         self.progress = progress
+        // An unsupported kind is the registry's error, before anything is read.
+        let quantisation = try? StoredQuantisation(checkpoint.config)
+        weights = StoredWeights(checkpoint: checkpoint, quantisation: quantisation ?? .none)
     }
 
     /// Whether the checkpoint has the tensor.
-    public func has(_ name: String) -> Bool { checkpoint.tensors[name] != nil }
+    public func has(_ name: String) -> Bool {
+        let codes = StoredWeights.codes(name)
+        return checkpoint.tensors[name] != nil
+            || codes.map { checkpoint.tensors[$0] != nil } ?? false
+    }
 
     /// Names of the checkpoint's tensors, in the file's own spelling, that nothing has asked for.
     public var unused: [String] {
@@ -63,8 +63,16 @@ public final class WeightReader {
         let entry = try entry(name, shape)
         let columns = shape.last ?? 1
         let rows = shape.dropLast().reduce(1, *)
+        guard let format = entry.format.code else {
+            throw WeightError(
+                tensor: spelled(entry.name),
+                file: entry.file,
+                reason: .format(entry.format.rawValue)
+            )
+        }
         let out = Tensor.empty([rows, columns], dtype ?? self.dtype)
-        try decode(entry, into: out, at: 0, rows: rows, columns: columns)
+        let weight = StoredWeight(entries: [entry], rows: rows, columns: columns, format: format)
+        try decode(weight, into: out, at: 0)
         return out
     }
 
@@ -76,29 +84,70 @@ public final class WeightReader {
         columns: Int?,
         as dtype: Tensor.DType? = nil
     ) throws -> Tensor {
+        let found = try zip(names, rows).map { try stored($0, rows: $1, columns: columns) }
         let tail = columns.map { [$0] } ?? []
-        let entries = try zip(names, rows).map { try entry($0, [$1] + tail) }
         let out = Tensor.empty([rows.reduce(0, +)] + tail, dtype ?? self.dtype)
         var at = 0
-        for (entry, count) in zip(entries, rows) {
-            try decode(entry, into: out, at: at, rows: count, columns: columns ?? 1)
-            at += count
+        for weight in found {
+            try decode(weight, into: out, at: at)
+            at += weight.rows
         }
         return out
     }
 
     /// Several tensors `[rows[i], columns]` one below the other, in the reader's form.
+    ///
+    /// `isTable`: an embedding or head, of which 8 bits are kept where others are quantised further.
     /// - Throws: `WeightError`.
-    public func matrix(_ names: [String], rows: [Int], columns: Int) throws -> WeightMatrix {
-        let formats = names.map { checkpoint.tensors[$0]?.format.code }
-        let staying = formats.compactMap { $0 }.filter { tg_packs($0, Int64(columns)) }
-        guard form == .stored, staying.count == names.count else {
+    public func matrix(_ names: [String], rows: [Int], columns: Int, isTable: Bool = false) throws
+        -> WeightMatrix
+    {
+        let found = try zip(names, rows).map { try stored($0, rows: $1, columns: columns) }
+        let packings = found.map { packing(of: $0, isTable: isTable) }
+        guard !packings.contains(where: { $0 == nil }) else {
             return .dense(try stacked(names, rows: rows, columns: columns))
         }
-        let entries = try zip(names, rows).map { try entry($0, [$1, columns]) }
         let out = PackedWeight(rows: rows.reduce(0, +), columns: columns)
-        for (entry, count) in zip(entries, rows) { try pack(entry, into: out, rows: count) }
+        for (weight, how) in zip(found, packings) {
+            let packed = weight.withSource {
+                tg_pack_source(out.handle, Int64(weight.rows), $0, how ?? TG_PACK_STORED)
+            }
+            try finish(weight.entries, packed)
+        }
         return .packed(out)
+    }
+
+    /// How the reader's form keeps a weight; nil: dense.
+    private func packing(of weight: StoredWeight, isTable: Bool) -> tg_packing? {
+        let isCoded = !weight.isFloat && weight.format != TG_FORMAT_F8_E4M3
+        var wanted = TG_PACK_STORED
+        switch form {
+        case .dense: return nil
+        case .stored: break
+        case .quantised(let quantisation):
+            if !isCoded { wanted = isTable ? TG_PACK_INT8 : quantisation.packing }
+        }
+        let fits = weight.withSource { tg_packs_source($0, Int64(weight.columns), wanted) }
+        return fits ? wanted : nil
+    }
+
+    /// The weight `name` of exactly `[rows, columns]`, however it is stored.
+    private func stored(_ name: String, rows: Int, columns: Int?) throws(WeightError)
+        -> StoredWeight
+    {
+        if let columns, let weight = try weights.quantised(name, rows: rows, columns: columns) {
+            used.formUnion(weight.entries.map(\.name))
+            return weight
+        }
+        let entry = try entry(name, [rows] + (columns.map { [$0] } ?? []))
+        guard let format = entry.format.code else {
+            throw WeightError(
+                tensor: spelled(entry.name),
+                file: entry.file,
+                reason: .format(entry.format.rawValue)
+            )
+        }
+        return StoredWeight(entries: [entry], rows: rows, columns: columns ?? 1, format: format)
     }
 
     /// Whether two tensors are stored as the same bytes.
@@ -126,56 +175,40 @@ public final class WeightReader {
         return entry
     }
 
-    private func decode(
-        _ entry: TensorEntry,
-        into out: Tensor,
-        at row: Int,
-        rows: Int,
-        columns: Int
-    ) throws(WeightError) {
-        guard let format = entry.format.code else {
-            throw WeightError(
-                tensor: spelled(entry.name),
-                file: entry.file,
-                reason: .format(entry.format.rawValue)
+    private func decode(_ weight: StoredWeight, into out: Tensor, at row: Int) throws(WeightError) {
+        let (count, columns) = (Int64(weight.rows), Int64(weight.columns))
+        let decoded = weight.withSource { source in
+            // What needs no scales has a decoder without copies.
+            guard weight.scales.isEmpty else {
+                return tg_decode_source(out.handle, Int64(row), count, columns, source)
+            }
+            return tg_decode_rows(
+                out.handle,
+                Int64(row),
+                count,
+                columns,
+                weight.format,
+                source.pointee.data,
+                source.pointee.bytes,
+                source.pointee.permuted_heads
             )
         }
-        let decoded = tg_decode_rows(
-            out.handle,
-            Int64(row),
-            Int64(rows),
-            Int64(columns),
-            format,
-            entry.bytes.baseAddress,
-            Int64(entry.bytes.count),
-            Int64(entry.ropePermutedHeads ?? 0)
-        )
-        try finish(entry, decoded)
+        try finish(weight.entries, decoded)
     }
 
-    private func pack(_ entry: TensorEntry, into out: PackedWeight, rows: Int) throws(WeightError) {
-        let packed = tg_pack_rows(
-            out.handle,
-            Int64(rows),
-            entry.format.code ?? TG_FORMAT_F32,
-            entry.bytes.baseAddress,
-            Int64(entry.bytes.count),
-            Int64(entry.ropePermutedHeads ?? 0)
-        )
-        try finish(entry, packed)
-    }
-
-    /// Gives the entry's pages back and tells of the progress, or throws what went wrong.
-    private func finish(_ entry: TensorEntry, _ succeeded: Bool) throws(WeightError) {
+    /// Gives the tensors' pages back and tells of the progress, or throws what went wrong.
+    private func finish(_ entries: [TensorEntry], _ succeeded: Bool) throws(WeightError) {
         guard succeeded else {
             throw WeightError(
-                tensor: spelled(entry.name),
-                file: entry.file,
+                tensor: spelled(entries.first?.name ?? ""),
+                file: entries.first?.file,
                 reason: .decoding(Torch.takeError() ?? "no memory")
             )
         }
-        forget(entry.bytes)
-        done += entry.bytes.count
+        for entry in entries {
+            forget(entry.bytes)
+            done += entry.bytes.count
+        }
         progress(done, checkpoint.totalBytes)
     }
 

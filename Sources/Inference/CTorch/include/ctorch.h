@@ -146,7 +146,11 @@ tg_tensor tg_turn_pairs(tg_tensor x, tg_tensor angles) TG_NOEXCEPT;
 typedef enum tg_format : int32_t {
     TG_FORMAT_F32 = 0, TG_FORMAT_F16 = 1, TG_FORMAT_BF16 = 2, TG_FORMAT_F64 = 3,
     TG_FORMAT_Q4_0 = 4, TG_FORMAT_Q4_1 = 5, TG_FORMAT_Q5_0 = 6, TG_FORMAT_Q5_1 = 7,
-    TG_FORMAT_Q8_0 = 8, TG_FORMAT_Q4_K = 9, TG_FORMAT_Q5_K = 10, TG_FORMAT_Q6_K = 11
+    TG_FORMAT_Q8_0 = 8, TG_FORMAT_Q4_K = 9, TG_FORMAT_Q5_K = 10, TG_FORMAT_Q6_K = 11,
+    // With scales of their own (tg_source): 8-bit floats in tiles, 8-bit integers by row, entries of a
+    // table of 16 in blocks, AWQ's and GPTQ's codes with zero points.
+    TG_FORMAT_F8_E4M3 = 12, TG_FORMAT_INT8 = 13, TG_FORMAT_TABLE4 = 14, TG_FORMAT_AWQ4 = 15,
+    TG_FORMAT_GPTQ4 = 16, TG_FORMAT_GPTQ8 = 17
 } tg_format;
 
 // Decodes `count` rows of `columns` elements into row `at` of the dense tensor `out` [*, columns].
@@ -155,6 +159,32 @@ bool tg_decode_rows(tg_tensor out, int64_t at, int64_t count, int64_t columns, t
                     const void *source, int64_t source_bytes, int64_t permuted_heads) TG_NOEXCEPT;
 
 // Weights kept quantised ---------------------------------------------------------------------
+
+// Stored rows and what their values are computed from. The shapes are [N, K] of the weight.
+typedef struct tg_source {
+    tg_format format;
+    tg_dtype rounded;        // values are rounded to this type first; TG_F32: as they are
+    const void *data;        // as the format has it; AWQ's [K, N / 8], GPTQ's [K · bits / 32, N] words
+    int64_t bytes;
+    int64_t permuted_heads;  // plain and GGUF formats only, as in tg_decode_rows
+    const float *scales;     // F8: [N / rows, K / columns], rounded up; INT8: [N]; TABLE4: by block;
+    int64_t scale_count;     // AWQ, GPTQ: [groups, N]
+    const float *table;      // TABLE4: 16 values
+    const int16_t *zeros;    // AWQ, GPTQ: [groups, N]
+    const int32_t *groups;   // GPTQ: the group of each column; NULL: column / block_columns
+    int64_t block_rows;      // F8
+    int64_t block_columns;   // F8, AWQ, GPTQ; TABLE4: elements of a block, row after row
+} tg_source;
+
+// As tg_decode_rows, from any source of exactly `count` rows.
+bool tg_decode_source(tg_tensor out, int64_t at, int64_t count, int64_t columns,
+                      const tg_source *source) TG_NOEXCEPT;
+
+// How rows are kept: as their format has them, in 8 bits with a scale each 32, in 4 with scale and
+// minimum each 32, or as entries of the table of nf4 with a scale each 64.
+typedef enum tg_packing : int32_t {
+    TG_PACK_STORED = 0, TG_PACK_INT8 = 1, TG_PACK_INT4 = 2, TG_PACK_NF4 = 3
+} tg_packing;
 
 // A matrix whose rows stay as codes and scales, 16 rows side by side. NULL is the undefined one.
 typedef struct tg_packed_s *tg_packed;
@@ -167,6 +197,9 @@ void tg_packed_free(tg_packed w) TG_NOEXCEPT;
 // The next `count` rows; the rest as in tg_decode_rows.
 bool tg_pack_rows(tg_packed w, int64_t count, tg_format format, const void *source, int64_t source_bytes,
                   int64_t permuted_heads) TG_NOEXCEPT;
+// The next `count` rows, from any source; whether it can be kept so says tg_packs_source.
+bool tg_pack_source(tg_packed w, int64_t count, const tg_source *source, tg_packing how) TG_NOEXCEPT;
+bool tg_packs_source(const tg_source *source, int64_t columns, tg_packing how) TG_NOEXCEPT;
 int64_t tg_packed_rows(tg_packed w) TG_NOEXCEPT;
 int64_t tg_packed_columns(tg_packed w) TG_NOEXCEPT;
 int64_t tg_packed_bytes(tg_packed w) TG_NOEXCEPT;

@@ -1,0 +1,131 @@
+"""Perplexity of a GGUF model by how its weights are kept, on the text beside this; see docs/quantisation.md.
+
+    python=$(scripts/reference-env)           # transformers and gguf: some hundred MB
+    make build
+    "$python" Benchmarks/perplexity.py
+
+The first row is transformers' figure in float32 for the values that the file's blocks stand for, the
+others are the engine's. `Q4_0 …` are those values quantised again by gguf-py, all matrices alike;
+`quantize: …` are those values as floats, quantised by the engine while it reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import gguf
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType as Kind
+from safetensors.numpy import load_file
+
+# PyPI's torchvision is built for CUDA: beside a CPU build of torch its import fails for want of these.
+declared = torch.library.Library("torchvision", "FRAGMENT")
+for operator in ("nms", "qnms"):
+    with contextlib.suppress(RuntimeError):
+        declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+from transformers.utils import logging  # noqa: E402
+
+logging.disable_progress_bar()
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / ".deps/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
+AGAIN = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
+ON_LOAD = ["nf4", "int4", "int8"]
+
+
+def losses(logits: np.ndarray, ids: list[int]) -> np.ndarray:
+    """Negative log likelihood of each token but the first."""
+    rows = torch.log_softmax(torch.from_numpy(logits[:-1]).double(), dim=-1)
+    return -rows[torch.arange(len(ids) - 1), torch.tensor(ids[1:])].numpy()
+
+
+def engine(binary: Path, model: Path, ids: list[int], dtype: str, quantize: str | None) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "logits.safetensors"
+        command = [binary, "logits", "--model", model, "--dtype", dtype, "--output", output]
+        command += ["--ids", ",".join(map(str, ids))]
+        command += ["--quantize", quantize] if quantize else []
+        subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+        return load_file(output)["logits"]
+
+
+def quantised_again(source: Path, kind: Kind, target: Path) -> None:
+    """The same file with every matrix of the layers and the embedding in one format."""
+    reader = gguf.GGUFReader(source)
+    infos, data = bytearray(), bytearray()
+    for tensor in reader.tensors:
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        matrix = len(tensor.shape) == 2
+        blocks = gguf.quants.quantize(values, kind) if matrix else values.astype(np.float32)
+        name = tensor.name.encode()
+        infos += len(name).to_bytes(8, "little") + name + len(tensor.shape).to_bytes(4, "little")
+        for size in tensor.shape:
+            infos += int(size).to_bytes(8, "little")
+        infos += int(kind if matrix else Kind.F32).to_bytes(4, "little")
+        infos += len(data).to_bytes(8, "little")
+        data += blocks.tobytes() + bytes(-len(blocks.tobytes()) % 32)
+    head = source.read_bytes()[: reader.tensors[0].field.offset]
+    start = bytes(-(len(head) + len(infos)) % 32)
+    target.write_bytes(head + infos + start + data)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--engine", type=Path, default=ROOT / ".build/release/torchgate-engine")
+    parser.add_argument("--text", type=Path, default=ROOT / "Benchmarks/text/alice.txt")
+    parser.add_argument("--window", type=int, default=512, help="tokens of a piece")
+    parser.add_argument("--only", action="append", help="rows with this in their name")
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+
+    place = {"pretrained_model_name_or_path": options.model.parent, "gguf_file": options.model.name}
+    ids = AutoTokenizer.from_pretrained(**place)(options.text.read_text())["input_ids"]
+    pieces = [ids[i : i + options.window] for i in range(0, len(ids), options.window)]
+    pieces = [piece for piece in pieces if len(piece) > 1]
+    results: list[dict[str, float | str]] = []
+
+    def row(name: str, found: list[np.ndarray]) -> None:
+        mean = float(np.concatenate(found).mean())
+        first = float(results[0]["loss"]) if results else mean
+        results.append({"name": name, "loss": mean, "perplexity": math.exp(mean)})
+        change = 100 * (math.exp(mean - first) - 1)
+        print(f"{name:40}{math.exp(mean):10.4f}{change:+9.2f} %", flush=True)
+
+    print(f"{len(ids)} tokens in pieces of {options.window}")
+    model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+    with torch.inference_mode():
+        row("transformers float32", [
+            losses(model(torch.tensor([piece])).logits[0].numpy(), piece) for piece in pieces
+        ])  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = ("float32", "bfloat16", "auto")
+        runs = [(f"the file, {dtype}", options.model, dtype, None) for dtype in kinds]
+        for name in AGAIN:
+            path = Path(folder) / f"{name}.gguf"
+            runs += [(f"{name}, {dtype}", path, dtype, None) for dtype in ("float32", "auto")]
+        floats = Path(folder) / "floats"
+        model.save_pretrained(floats)
+        runs += [(f"quantize: {name}", floats, "auto", name) for name in ON_LOAD]
+        for name, path, dtype, quantize in runs:
+            if options.only and not any(part in name for part in options.only):
+                continue
+            if not path.exists():
+                quantised_again(options.model, Kind[path.stem], path)
+            row(name, [losses(engine(options.engine, path, p, dtype, quantize), p) for p in pieces])
+    if options.output:
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
