@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
+import shutil
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -77,3 +81,26 @@ def test_eight_clients_and_two_models(
     else:
         assert loads >= 4
     print(f"{engines} engine(s): {served}, {loads} loads, longest {longest[0]:.2f} s")
+
+
+def test_a_model_that_cannot_fit_is_refused_before_it_is_read(
+    new_house: Callable[..., House], tiny_models: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(tiny_models / NAMES[0], models / "huge", symlinks=False)
+    (models / "fits").symlink_to(tiny_models / NAMES[0])
+    file = models / "huge" / "model.safetensors"
+    rows = 1 << 34
+    header = {"model.huge": {"dtype": "F32", "shape": [rows, 16], "data_offsets": [0, rows * 64]}}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write_bytes(struct.pack("<Q", len(text)) + text)
+    os.truncate(file, 8 + len(text) + rows * 64)  # a hole: it takes no room on the disk
+    house = new_house({"DTYPE": "float32"}, model="fits", models_dir=str(models))
+    began = time.monotonic()
+    refused = house.chat("hi", model="huge")
+    assert refused.status == 503 and refused.error["code"] == "model_load_failed"
+    assert "memory" in refused.error["message"]
+    assert time.monotonic() - began < 10
+    assert re.search(r"needs 1024\.\d GiB of memory, \d+\.\d GiB are available", house.log)
+    assert house.chat("hi", model="fits").status == 200

@@ -12,34 +12,6 @@ enum Memory {
         return 0
     }
 
-    /// Memory that could be had without swapping, and without passing a limit of our control groups.
-    static var availableBytes: Int {
-        min(field("MemAvailable", in: "/proc/meminfo"), groupBytes ?? .max)
-    }
-
-    /// What the control group (version 2) and those above it leave; nil where none has a limit.
-    private static var groupBytes: Int? {
-        guard let own = try? String(contentsOfFile: "/proc/self/cgroup", encoding: .utf8),
-            let line = own.split(separator: "\n").first(where: { $0.hasPrefix("0::/") })
-        else { return nil }
-        func number(_ path: String) -> Int? {
-            (try? String(contentsOfFile: path, encoding: .utf8)).flatMap { text in
-                Int(text.prefix { !$0.isWhitespace })
-            }
-        }
-        var names = line.dropFirst(4).split(separator: "/")
-        var least: Int?
-        while true {
-            let folder = "/sys/fs/cgroup/" + names.joined(separator: "/")
-            if let limit = number("\(folder)/memory.max"),
-                let used = number("\(folder)/memory.current")
-            {
-                least = min(least ?? .max, max(0, limit - used))
-            }
-            guard names.popLast() != nil else { return least }
-        }
-    }
-
     /// This process's resident memory.
     static var residentBytes: Int { field("VmRSS", in: "/proc/self/status") }
     /// Processors that this process may use.

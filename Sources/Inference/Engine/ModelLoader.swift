@@ -11,11 +11,6 @@ internal import Weights
 
 /// Loads a model as the front asks and sizes its cache.
 struct ModelLoader {
-    /// Memory that the cache leaves to the rest of the machine.
-    private static let spareBytes = 2 << 30
-    /// The cache holds at least so many tokens, or one whole context.
-    private static let leastTokens = 2048
-
     let request: LoadRequest
     let endpoint: EngineEndpoint
     let log: Logger
@@ -40,6 +35,8 @@ struct ModelLoader {
         }
         var lastTold = 0
         let form = ModelRegistry.weightForm(request.dtype)
+        try MemoryPlan(of: checkpoint, dtype: dtype.rawValue, keepsQuantised: form == .stored)
+            .check(available: MachineMemory.availableBytes, context: request.maxContext)
         let model = try ModelRegistry.load(checkpoint, dtype: dtype, form: form) {
             [endpoint] done, total in
             endpoint.noteProgress()
@@ -103,7 +100,7 @@ struct ModelLoader {
     /// The smaller of slots × length and half of what memory is left, unless the front says a number.
     private func limits(for model: any CausalLanguageModel) -> SchedulerLimits {
         let length = max(1, min(model.contextLength, request.maxContext ?? .max))
-        let left = max(0, Memory.availableBytes - Self.spareBytes) / 2
+        let left = max(0, MachineMemory.availableBytes - MemoryPlan.spareBytes) / 2
         let affordable = model.stateBytes > 0 ? left / model.stateBytes : .max
         let wanted = max(1, min(request.maxSlots, affordable))
         if wanted < request.maxSlots {
@@ -112,9 +109,9 @@ struct ModelLoader {
         let slots = reservable(model, slots: wanted, length: length)
         let (all, overflow) = slots.multipliedReportingOverflow(by: length)
         var fitting = model.stateBytesPerToken > 0 ? left / model.stateBytesPerToken : .max
-        if fitting < min(length, Self.leastTokens) {
-            fitting = min(length, Self.leastTokens)
-            log.warning("little memory is left: \(Memory.availableBytes >> 20) MiB")
+        if fitting < min(length, MemoryPlan.leastTokens) {
+            fitting = min(length, MemoryPlan.leastTokens)
+            log.warning("little memory is left: \(MachineMemory.availableBytes >> 20) MiB")
         }
         let tokens = request.kvTokens ?? min(overflow ? .max : all, fitting)
         var limits = SchedulerLimits(
@@ -185,6 +182,8 @@ struct ModelLoader {
                 case .unsupported: .unsupported
                 }
             return LoadFailure(cause: cause, detail: "\(error)")
+        case let error as MemoryPlan.Shortage:
+            return LoadFailure(cause: .outOfMemory, detail: "\(error)")
         case let error as WeightError:
             let cause: LoadFailureCause =
                 switch error.reason {
