@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Kind
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 # PyPI's torchvision is built for CUDA: beside a CPU build of torch its import fails for want of these.
 declared = torch.library.Library("torchvision", "FRAGMENT")
@@ -78,6 +79,18 @@ def quantised_again(source: Path, kind: Kind, target: Path) -> None:
     target.write_bytes(head + infos + start + data)
 
 
+def as_floats(model: torch.nn.Module, folder: Path) -> None:
+    """The values as a folder that the engine quantises; transformers saves no model that came from GGUF."""
+    folder.mkdir()
+    values = {name: value.contiguous() for name, value in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        values.pop("lm_head.weight", None)
+    save_file(values, folder / "model.safetensors")
+    config = model.config.to_dict()
+    config.pop("quantization_config", None)
+    (folder / "config.json").write_text(json.dumps(config, default=str))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=MODEL)
@@ -114,7 +127,7 @@ def main() -> int:
             path = Path(folder) / f"{name}.gguf"
             runs += [(f"{name}, {dtype}", path, dtype, None) for dtype in ("float32", "auto")]
         floats = Path(folder) / "floats"
-        model.save_pretrained(floats)
+        as_floats(model, floats)
         runs += [(f"quantize: {name}", floats, "auto", name) for name in ON_LOAD]
         for name, path, dtype, quantize in runs:
             if options.only and not any(part in name for part in options.only):
