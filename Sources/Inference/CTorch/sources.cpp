@@ -195,12 +195,13 @@ void quantise(const float *row, int64_t b, tg_packing how, tg::BlockCodes &to) {
         const auto [first, last] = std::minmax_element(pair, pair + 64);
         to.whole = std::max(-*first, *last);
         const float inverse = to.whole > 0 ? 1 / to.whole : 0;
-        for (int64_t i = 0; i < kBlock; ++i) {
-            const float v = x[i] * inverse;
-            int entry = 0;
-            for (int e = 0; e < 15; ++e) entry += v > (kNormalFloats[e] + kNormalFloats[e + 1]) / 2;
-            to.codes[i] = uint8_t(entry);
+        // Entry by entry over the whole block: vectors of comparisons.
+        float entries[kBlock] = {};
+        for (int e = 0; e < 15; ++e) {
+            const float middle = (kNormalFloats[e] + kNormalFloats[e + 1]) / 2;
+            for (int64_t i = 0; i < kBlock; ++i) entries[i] += x[i] * inverse > middle ? 1.0f : 0.0f;
         }
+        for (int64_t i = 0; i < kBlock; ++i) to.codes[i] = uint8_t(entries[i]);
     }
 }
 
