@@ -27,68 +27,6 @@ import Torch
         }
     }
 
-    @Test(arguments: [0, 1, 2, 3])
-    func `each row attends to its whole segment and to nothing else`(_ level: Int) throws {
-        defer { Torch.limitInstructionSet(to: 3) }
-        Torch.limitInstructionSet(to: level)
-        for (heads, size) in [(1, 4), (2, 20), (1, 64)] {
-            let lengths = [1, 70, 64, 3]
-            let (count, width) = (lengths.reduce(0, +), 3 * heads * size)
-            let x = noise(count * width, seed: 5).map { $0 * 4 }
-            let found = try Torch.checked {
-                Tensor(x, shape: [count, width])
-                    .attention(heads: heads, size: size, segments: lengths).floats
-            }
-            var start = 0
-            var worst: Float = 0
-            for length in lengths {
-                for row in stride(from: start, to: start + length, by: 7) {
-                    for head in 0..<heads {
-                        var mixed = [Double](repeating: 0, count: size)
-                        var sum = 0.0
-                        for other in start..<start + length {
-                            var product = 0.0
-                            for e in 0..<size {
-                                let query = x[row * width + head * size + e]
-                                let key = x[other * width + (heads + head) * size + e]
-                                product += Double(query) * Double(key)
-                            }
-                            let weight = exp(product / Double(size).squareRoot() - 60)
-                            sum += weight
-                            for e in 0..<size {
-                                let value = x[other * width + (2 * heads + head) * size + e]
-                                mixed[e] += weight * Double(value)
-                            }
-                        }
-                        for e in 0..<size {
-                            let at = (row * heads + head) * size + e
-                            worst = max(worst, abs(found[at] - Float(mixed[e] / sum)))
-                        }
-                    }
-                }
-                start += length
-            }
-            #expect(worst < 2e-5)
-            let alone = try Torch.checked {
-                Tensor(Array(x[width..<71 * width]), shape: [70, width])
-                    .attention(heads: heads, size: size, segments: [70]).floats
-            }
-            #expect(alone == Array(found[heads * size..<71 * heads * size]))
-        }
-    }
-
-    @Test func `attention refuses segments that are not the rows`() throws {
-        let rows = Tensor.zeros([5, 24], .float32)
-        for segments in [[], [4], [6], [5, 0], [-1, 6]] {
-            #expect(throws: TorchError.self) {
-                try Torch.checked { rows.attention(heads: 2, size: 4, segments: segments) }
-            }
-        }
-        #expect(throws: TorchError.self) {
-            try Torch.checked { rows.attention(heads: 3, size: 4, segments: [5]) }
-        }
-    }
-
     @Test func `rotation without rounding between is the nearest bfloat16`() throws {
         let angle: Float = 0.7
         let x = noise(64, seed: 9)

@@ -3,7 +3,6 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <memory>
 #include <vector>
 
 #include "internal.hpp"
@@ -11,61 +10,93 @@
 
 namespace {
 
-/// 64 rows of one head: keys transposed [dim, 64], then values [64, dim].
-struct Block {
-    int64_t row, count, head;
+/// Where segments lie: rows of a matrix, and blocks of 64 keys of a cache [blocks, heads, 2, 64 · dim], each a
+/// head's keys transposed [dim, 64], then its values [64, dim].
+struct Segments {
+    struct Segment {
+        int64_t start, rows, block;
+    };
+    std::vector<Segment> all;
+    int64_t rows = 0, blocks = 0;
+
+    Segments(const int64_t *lengths, int64_t count) {
+        all.reserve(size_t(count));
+        for (int64_t s = 0; s < count; ++s) {
+            TORCH_CHECK(lengths[s] > 0 && lengths[s] < int64_t(1) << 40, "a segment of ", lengths[s], " rows");
+            all.push_back({rows, lengths[s], blocks});
+            rows += lengths[s];
+            blocks += (lengths[s] + 63) / 64;
+        }
+    }
+
+    /// Calls body(segment, first, end) for the part of each segment that lies in at ..< at + count.
+    template <typename Body>
+    void within(int64_t at, int64_t count, const Body &body) const {
+        for (const Segment &segment : all) {
+            const int64_t first = std::max(at, segment.start);
+            const int64_t end = std::min(at + count, segment.start + segment.rows);
+            if (first < end) body(segment, first, end);
+        }
+    }
 };
 
-/// Some rows of one head, which see the keys of their segment.
-struct Work {
-    int64_t row, count, head, block, keys;
-};
+/// Rows `at` and on of a pass: checked against the segments and their cache.
+Segments located(const at::Tensor &rows, int64_t columns, int64_t at, int64_t heads, int64_t dim,
+                 const int64_t *lengths, int64_t count, const at::Tensor &cache) {
+    Segments segments(lengths, count);
+    TORCH_CHECK(heads > 0 && dim > 0 && at >= 0 && rows.size(1) == columns * heads * dim &&
+                    at + rows.size(0) <= segments.rows && cache.scalar_type() == rows.scalar_type() &&
+                    cache.size(1) == 2 * 64 * heads * dim && cache.size(0) >= segments.blocks,
+                "attention: rows ", rows.sizes(), " from ", at, " of ", segments.rows, " for ", heads,
+                " heads of ", dim, ", cache ", cache.sizes(), " for ", segments.blocks, " blocks");
+    return segments;
+}
+
+template <typename T>
+void keep(const T *rows, int64_t count, int64_t at, int64_t heads, int64_t dim, const Segments &segments,
+          T *cache) {
+    const int64_t inner = heads * dim, size = 2 * 64 * dim;
+    segments.within(at, count, [&](const Segments::Segment &segment, int64_t first, int64_t end) {
+        tg::parallel((end - first + 15) / 16, [&](int64_t chunk) {
+            for (int64_t r = first + chunk * 16; r < std::min(end, first + chunk * 16 + 16); ++r) {
+                const int64_t place = r - segment.start, slot = place % 64;
+                const T *keys = rows + (r - at) * 2 * inner;
+                T *to = cache + (segment.block + place / 64) * heads * size;
+                for (int64_t h = 0; h < heads; ++h, keys += dim, to += size) {
+                    for (int64_t e = 0; e < dim; ++e) to[e * 64 + slot] = keys[e];
+                    std::copy_n(keys + inner, dim, to + (64 + slot) * dim);
+                }
+            }
+        });
+    });
+}
 
 /// Softmax over key blocks of 64 from the segment's start: a row's bits depend on its segment alone.
 template <typename T>
-void attend(const T *qkv, T *out, int64_t heads, int64_t dim, float scale, const int64_t *lengths,
-            int64_t segments, void (*kernel)(const tg::AttentionItem<T> &, float *)) {
-    const int64_t inner = heads * dim, width = 3 * inner, size = 2 * 64 * dim;
-    std::vector<Block> blocks;
+void attend(const T *queries, int64_t count, T *out, int64_t at, int64_t heads, int64_t dim, float scale,
+            const Segments &segments, const T *cache,
+            void (*kernel)(const tg::AttentionItem<T> &, float *)) {
+    struct Work {
+        int64_t row, count, head, block, keys;
+    };
     std::vector<Work> work;
-    int64_t start = 0;
-    for (int64_t s = 0; s < segments; ++s) {
-        const int64_t rows = lengths[s];
-        for (int64_t h = 0; h < heads; ++h) {
-            const auto first = int64_t(blocks.size());
-            for (int64_t r = 0; r < rows; r += 64) {
-                const int64_t count = std::min<int64_t>(64, rows - r);
-                blocks.push_back({start + r, count, h});
-                work.push_back({start + r, count, h, first, rows});
-            }
-        }
-        start += rows;
-    }
-    const std::unique_ptr<T[]> cache(new T[blocks.size() * size_t(size)]);
-    tg::parallel(int64_t(blocks.size() + 7) / 8, [&](int64_t chunk) {
-        for (size_t i = size_t(chunk) * 8; i < std::min(blocks.size(), size_t(chunk) * 8 + 8); ++i) {
-            const Block &block = blocks[i];
-            T *to = cache.get() + i * size_t(size);
-            for (int64_t r = 0; r < 64; ++r) {
-                const T *keys = qkv + (block.row + r) * width + inner + block.head * dim;
-                // No sum may meet what the memory held before.
-                const bool held = r < block.count;
-                for (int64_t e = 0; e < dim; ++e) to[e * 64 + r] = held ? keys[e] : T(0);
-                if (held) std::copy_n(keys + inner, dim, to + (64 + r) * dim);
-            }
-        }
+    segments.within(at, count, [&](const Segments::Segment &segment, int64_t first, int64_t end) {
+        for (int64_t h = 0; h < heads; ++h)
+            for (int64_t r = first; r < end; r += 64)
+                work.push_back({r - at, std::min<int64_t>(64, end - r), h, segment.block, segment.rows});
     });
+    const int64_t inner = heads * dim, size = 2 * 64 * dim;
     const int64_t scratch = tg::attention_scratch(64, dim);
     tg::parallel(int64_t(work.size()), [&](int64_t i) {
         thread_local std::vector<float> floats;
         if (floats.size() < size_t(scratch)) floats.resize(size_t(scratch));
         const Work &item = work[size_t(i)];
-        // All queries stand behind the last key.
+        // All queries stand at the last key.
         kernel(
             {
-                .queries = qkv + item.row * width + item.head * dim,
+                .queries = queries + item.row * inner + item.head * dim,
                 .query_stride = 0,
-                .query_step = width,
+                .query_step = inner,
                 .out = out + item.row * inner + item.head * dim,
                 .out_stride = 0,
                 .out_step = inner,
@@ -75,8 +106,8 @@ void attend(const T *qkv, T *out, int64_t heads, int64_t dim, float scale, const
                 .position = item.keys - 1,
                 .window = item.keys,
                 .scale = scale,
-                .cache = cache.get() + item.block * size,
-                .block_stride = size,
+                .cache = cache + (item.block * heads + item.head) * size,
+                .block_stride = heads * size,
             },
             floats.data());
     });
@@ -161,26 +192,40 @@ tg_tensor tg_patches(const uint8_t *const *frames, int64_t temporal, int64_t hei
     });
 }
 
-tg_tensor tg_segment_attention(tg_tensor qkv, int64_t heads, int64_t dim, float scale,
-                               const int64_t *lengths, int64_t segments) noexcept {
-    return tg::answer([&] {
-        const at::Tensor &rows = tg::matrix(qkv, "attention input");
-        int64_t total = 0;
-        for (int64_t s = 0; s < segments; ++s) {
-            TORCH_CHECK(lengths[s] > 0, "attention: a segment of ", lengths[s], " rows");
-            total += lengths[s];
+bool tg_segment_keep(tg_tensor rows, int64_t at, int64_t heads, int64_t dim, const int64_t *lengths,
+                     int64_t segments, tg_tensor cache) noexcept {
+    return tg::guarded(false, [&] {
+        const at::Tensor &from = tg::matrix(rows, "keys and values");
+        const at::Tensor &to = tg::matrix(cache, "attention cache");
+        const Segments places = located(from, 2, at, heads, dim, lengths, segments, to);
+        if (from.scalar_type() == at::kFloat) {
+            keep(static_cast<const float *>(from.const_data_ptr()), from.size(0), at, heads, dim, places,
+                 static_cast<float *>(to.data_ptr()));
+        } else if (from.scalar_type() == at::kBFloat16) {
+            keep(static_cast<const tg::bf16 *>(from.const_data_ptr()), from.size(0), at, heads, dim, places,
+                 static_cast<tg::bf16 *>(to.data_ptr()));
+        } else {
+            TORCH_CHECK(false, "attention: float32 or bfloat16 is needed");
         }
-        TORCH_CHECK(heads > 0 && dim > 0 && rows.size(1) == 3 * heads * dim && total == rows.size(0),
-                    "attention: input ", rows.sizes(), " for ", heads, " heads of ", dim,
-                    " and segments of ", total, " rows");
-        at::Tensor out = at::empty({total, heads * dim}, rows.options());
+        return true;
+    });
+}
+
+tg_tensor tg_segment_attention(tg_tensor queries, int64_t at, int64_t heads, int64_t dim, float scale,
+                               const int64_t *lengths, int64_t segments, tg_tensor cache) noexcept {
+    return tg::answer([&] {
+        const at::Tensor &rows = tg::matrix(queries, "queries");
+        const at::Tensor &kept = tg::matrix(cache, "attention cache");
+        const Segments places = located(rows, 1, at, heads, dim, lengths, segments, kept);
+        at::Tensor out = at::empty(rows.sizes(), rows.options());
         if (rows.scalar_type() == at::kFloat) {
-            attend(static_cast<const float *>(rows.const_data_ptr()), static_cast<float *>(out.data_ptr()),
-                   heads, dim, scale, lengths, segments, tg::kernels().f32.attention);
+            attend(static_cast<const float *>(rows.const_data_ptr()), rows.size(0),
+                   static_cast<float *>(out.data_ptr()), at, heads, dim, scale, places,
+                   static_cast<const float *>(kept.const_data_ptr()), tg::kernels().f32.attention);
         } else if (rows.scalar_type() == at::kBFloat16) {
-            attend(static_cast<const tg::bf16 *>(rows.const_data_ptr()),
-                   static_cast<tg::bf16 *>(out.data_ptr()), heads, dim, scale, lengths, segments,
-                   tg::kernels().b16.attention);
+            attend(static_cast<const tg::bf16 *>(rows.const_data_ptr()), rows.size(0),
+                   static_cast<tg::bf16 *>(out.data_ptr()), at, heads, dim, scale, places,
+                   static_cast<const tg::bf16 *>(kept.const_data_ptr()), tg::kernels().b16.attention);
         } else {
             TORCH_CHECK(false, "attention: float32 or bfloat16 is needed");
         }

@@ -23,15 +23,14 @@ extension DecoderConfig {
 struct Qwen2_5VLTower: VisionTower {
     private let config: VisionConfig
     private let embedding: Linear
-    private let blocks: [Qwen2_5VLBlock]
-    private let norm: RMSNorm
-    private let up, down: Linear
     private let whole: Set<Int>
     private let side: Int
     let tokensPerSecond: Double
+    let blocks: [VisionBlock]
+    let mergers: [(Tensor) -> Tensor]
+    let stages: [TowerStage]
 
     var layout: PatchLayout { config.layout }
-    var depth: Int { blocks.count }
 
     init(_ reader: WeightReader) throws {
         let config = try VisionConfig(reader, patch: 14)
@@ -41,12 +40,10 @@ struct Qwen2_5VLTower: VisionTower {
         embedding = try w["patch_embed"].patches(config, bias: false)
         let inner = try fields.int("intermediate_size", in: 1...1_048_576)
         blocks = try (0..<config.depth).map {
-            try Qwen2_5VLBlock(w["blocks.\($0)"], config, inner: inner)
+            try VisionBlock(qwen2_5: w["blocks.\($0)"], config, inner: inner)
         }
-        let merged = config.hidden * config.merged
-        norm = try w["merger"].norm("ln_q", size: config.hidden, epsilon: 1e-6)
-        up = try w["merger.mlp"].linear("0", from: merged, to: merged, bias: true)
-        down = try w["merger.mlp"].linear("2", from: merged, to: config.output, bias: true)
+        stages = blocks.indices.flatMap { [.keep($0), .mix($0)] } + [.merge(0)]
+        mergers = [try Self.merger(w["merger"], config)]
         whole = Set(try fields.indexes("fullatt_block_indexes", below: config.depth))
         tokensPerSecond = try fields.double("tokens_per_second", in: 0...1e6, otherwise: 4)
         let window = try fields.int("window_size", in: 1...65_536, otherwise: 112)
@@ -60,51 +57,42 @@ struct Qwen2_5VLTower: VisionTower {
         }
     }
 
+    /// `[n, D]` to `[n / M, output]`: normalised, M side by side.
+    private static func merger(_ w: WeightScope, _ c: VisionConfig) throws -> (Tensor) -> Tensor {
+        let width = c.hidden * c.merged
+        let norm = try w.norm("ln_q", size: c.hidden, epsilon: 1e-6)
+        let up = try w["mlp"].linear("0", from: width, to: width, bias: true)
+        let down = try w["mlp"].linear("2", from: width, to: c.output, bias: true)
+        return { x in
+            down(up(norm(x).reshaped([(x.shape.first ?? 0) / c.merged, width])).gelu())
+        }
+    }
+
     func begin(_ patches: Tensor, _ tiles: [VisionTile]) -> TowerState {
-        let merge = layout.merge
-        let (order, counts) = VisionPlaces.windows(tiles, merge: merge, side: side)
+        let (order, counts) = VisionPlaces.windows(tiles, merge: layout.merge, side: side)
         let places = order.flatMap { token in
             (0..<config.merged).map { token * config.merged + $0 }
         }
-        let x = embedding(patches.to(config.dtype))  // [N, D]
-        return TowerState(
-            x: x.takingRows(places),
-            angles: config.angles(tiles),
+        return config.state(
+            embedding(patches.to(config.dtype)).takingRows(places),  // [N, D]
+            tiles,
             places: places.map { Int32(clamping: $0) },
-            tiles: tiles.map(\.count),
             windows: counts.map { $0 * config.merged },
-            order: order
+            order: order,
+            mergers: 1
         )
     }
 
-    func run(_ block: Int, _ state: inout TowerState) {
-        let segments = whole.contains(block) ? state.tiles : state.windows
-        state.x = blocks[block](state, segments: segments)
-    }
-
-    func end(_ state: TowerState) -> VisionFeatures {
-        let width = config.hidden * config.merged
-        let rows = norm(state.x).reshaped([state.x.shape[0] / config.merged, width])
-        let tokens = down(up(rows).gelu())  // [N / M, output]
-        var back = [Int](repeating: 0, count: tokens.shape.first ?? 0)
-        for (place, token) in (state.order ?? []).enumerated() where token < back.count {
-            back[token] = place
-        }
-        return VisionFeatures(rows: tokens.takingRows(back))
+    func segments(_ block: Int, _ state: TowerState) -> Segments {
+        whole.contains(block) ? state.tiles : state.windows
     }
 }
 
-/// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
-private struct Qwen2_5VLBlock {
-    private let inputNorm, outputNorm: RMSNorm
-    private let attention: VisionAttention
-    private let mlp: SwiGLU
-
-    init(_ w: WeightScope, _ c: VisionConfig, inner: Int) throws {
-        inputNorm = try w.norm("norm1", size: c.hidden, epsilon: 1e-6)
-        outputNorm = try w.norm("norm2", size: c.hidden, epsilon: 1e-6)
-        attention = try VisionAttention(w["attn"], hidden: c.hidden, heads: c.heads)
-        mlp = SwiGLU(
+extension VisionBlock {
+    fileprivate init(qwen2_5 w: WeightScope, _ c: VisionConfig, inner: Int) throws {
+        let before = try w.norm("norm1", size: c.hidden, epsilon: 1e-6)
+        let between = try w.norm("norm2", size: c.hidden, epsilon: 1e-6)
+        let mlp = SwiGLU(
             gateUp: try w["mlp"].linear(
                 ["gate_proj", "up_proj"],
                 from: c.hidden,
@@ -113,10 +101,6 @@ private struct Qwen2_5VLBlock {
             ),
             down: try w["mlp"].linear("down_proj", from: inner, to: c.hidden, bias: true)
         )
-    }
-
-    func callAsFunction(_ state: TowerState, segments: [Int]) -> Tensor {
-        let h = state.x + attention(inputNorm(state.x), state, segments: segments)
-        return h + outputNorm(h).byRows { mlp($0) }
+        try self.init(w["attn"], c, norm: { before($0) }, mlp: { mlp(between($0)) })
     }
 }

@@ -29,14 +29,12 @@ struct Qwen3VLTower: VisionTower {
     private let embedding: Linear
     private let table: Tensor
     private let side: Int
-    private let blocks: [Qwen3VLBlock]
-    private let merger: Qwen3VLMerger
-    private let deepMergers: [Qwen3VLMerger]
-    private let deepBlocks: [Int]
-
     let tokensPerSecond = 0.0
+    let blocks: [VisionBlock]
+    let mergers: [(Tensor) -> Tensor]
+    let stages: [TowerStage]
+
     var layout: PatchLayout { config.layout }
-    var depth: Int { blocks.count }
 
     init(_ reader: WeightReader) throws {
         let config = try VisionConfig(reader, patch: 16)
@@ -64,27 +62,54 @@ struct Qwen3VLTower: VisionTower {
         }
         let inner = try fields.int("intermediate_size", in: 1...1_048_576)
         blocks = try (0..<config.depth).map {
-            try Qwen3VLBlock(w["blocks.\($0)"], config, inner: inner)
+            try VisionBlock(qwen3: w["blocks.\($0)"], config, inner: inner)
         }
-        merger = try Qwen3VLMerger(w["merger"], config, normsMerged: false)
-        deepBlocks = try fields.indexes("deepstack_visual_indexes", below: config.depth)
-        deepMergers = try deepBlocks.indices.map {
-            try Qwen3VLMerger(w["deepstack_merger_list.\($0)"], config, normsMerged: true)
+        // In the order of the blocks behind which they stand; the lists of weights have the config's order.
+        let listed = try fields.indexes("deepstack_visual_indexes", below: config.depth)
+        let deep = listed.sorted()
+        mergers =
+            try deep.map { block in
+                let place = listed.firstIndex(of: block) ?? 0
+                return try Self.merger(
+                    w["deepstack_merger_list.\(place)"],
+                    config,
+                    normsMerged: true
+                )
+            } + [try Self.merger(w["merger"], config, normsMerged: false)]
+        stages =
+            blocks.indices.flatMap { block in
+                [.keep(block), .mix(block)]
+                    + deep.indices.filter { deep[$0] == block }.map { .merge($0) }
+            } + [.merge(deep.count)]
+    }
+
+    /// `[n, D]` to `[n / M, output]`; the norm goes before the patches are put side by side, or behind.
+    private static func merger(_ w: WeightScope, _ c: VisionConfig, normsMerged: Bool) throws
+        -> (Tensor) -> Tensor
+    {
+        let width = c.hidden * c.merged
+        let norm = try w.layerNorm("norm", size: normsMerged ? width : c.hidden, epsilon: 1e-6)
+        let up = try w.linear("linear_fc1", from: width, to: width, bias: true)
+        let down = try w.linear("linear_fc2", from: width, to: c.output, bias: true)
+        return { x in
+            let shape = [(x.shape.first ?? 0) / c.merged, width]
+            let rows = normsMerged ? norm(x.reshaped(shape)) : norm(x).reshaped(shape)
+            return down(up(rows).gelu())
         }
     }
 
     func begin(_ patches: Tensor, _ tiles: [VisionTile]) -> TowerState {
         let x = embedding(patches.to(config.dtype))  // [N, D]
-        let counts = tiles.map(\.count)
-        return TowerState(
-            x: x + places(tiles).to(config.dtype),
-            angles: config.angles(tiles),
-            places: (0..<counts.reduce(0, +)).map { Int32(clamping: $0) },
-            tiles: counts,
-            windows: [],
-            order: nil
+        let count = tiles.reduce(0) { $0 + $1.count }
+        return config.state(
+            x + places(tiles).to(config.dtype),
+            tiles,
+            places: (0..<count).map { Int32(clamping: $0) },
+            mergers: mergers.count
         )
     }
+
+    func segments(_ block: Int, _ state: TowerState) -> Segments { state.tiles }
 
     /// The table of places, stretched over each tile: corners on corners, linear between, `[N, D]`.
     private func places(_ tiles: [VisionTile]) -> Tensor {
@@ -114,59 +139,19 @@ struct Qwen3VLTower: VisionTower {
         }
         return table.mixingRows(rows, weights: weights, taps: 4)
     }
-
-    func run(_ block: Int, _ state: inout TowerState) {
-        state.x = blocks[block](state)
-        if let level = deepBlocks.firstIndex(of: block) {
-            state.deep.append(deepMergers[level](state.x))
-        }
-    }
-
-    func end(_ state: TowerState) -> VisionFeatures {
-        VisionFeatures(rows: merger(state.x), deep: state.deep)
-    }
 }
 
-/// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
-private struct Qwen3VLBlock {
-    private let inputNorm, outputNorm: LayerNorm
-    private let attention: VisionAttention
-    private let up, down: Linear
-
-    init(_ w: WeightScope, _ c: VisionConfig, inner: Int) throws {
-        inputNorm = try w.layerNorm("norm1", size: c.hidden, epsilon: 1e-6)
-        outputNorm = try w.layerNorm("norm2", size: c.hidden, epsilon: 1e-6)
-        attention = try VisionAttention(w["attn"], hidden: c.hidden, heads: c.heads)
-        up = try w["mlp"].linear("linear_fc1", from: c.hidden, to: inner, bias: true)
-        down = try w["mlp"].linear("linear_fc2", from: inner, to: c.hidden, bias: true)
-    }
-
-    func callAsFunction(_ state: TowerState) -> Tensor {
-        let h = state.x + attention(inputNorm(state.x), state, segments: state.tiles)
-        return h + outputNorm(h).byRows { down(up($0).gelu(approximately: true)) }
-    }
-}
-
-/// Patches side by side as a token; the norm goes before or behind.
-private struct Qwen3VLMerger {
-    private let norm: LayerNorm
-    private let up, down: Linear
-    private let normsMerged: Bool
-    private let merged, width: Int
-
-    init(_ w: WeightScope, _ c: VisionConfig, normsMerged: Bool) throws {
-        merged = c.merged
-        width = c.hidden * c.merged
-        self.normsMerged = normsMerged
-        norm = try w.layerNorm("norm", size: normsMerged ? width : c.hidden, epsilon: 1e-6)
-        up = try w.linear("linear_fc1", from: width, to: width, bias: true)
-        down = try w.linear("linear_fc2", from: width, to: c.output, bias: true)
-    }
-
-    /// `[N, D]` to `[N / M, output]`.
-    func callAsFunction(_ x: Tensor) -> Tensor {
-        let shape = [(x.shape.first ?? 0) / merged, width]
-        let rows = normsMerged ? norm(x.reshaped(shape)) : norm(x).reshaped(shape)
-        return down(up(rows).gelu())
+extension VisionBlock {
+    fileprivate init(qwen3 w: WeightScope, _ c: VisionConfig, inner: Int) throws {
+        let before = try w.layerNorm("norm1", size: c.hidden, epsilon: 1e-6)
+        let between = try w.layerNorm("norm2", size: c.hidden, epsilon: 1e-6)
+        let up = try w["mlp"].linear("linear_fc1", from: c.hidden, to: inner, bias: true)
+        let down = try w["mlp"].linear("linear_fc2", from: inner, to: c.hidden, bias: true)
+        try self.init(
+            w["attn"],
+            c,
+            norm: { before($0) },
+            mlp: { down(up(between($0)).gelu(approximately: true)) }
+        )
     }
 }

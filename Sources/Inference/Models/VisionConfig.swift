@@ -52,9 +52,27 @@ struct VisionConfig {
     /// Patches in a token.
     var merged: Int { layout.merge * layout.merge }
 
-    /// Cosines and sines of the places in a group.
-    func angles(_ tiles: [VisionTile]) -> Tensor {
-        VisionPlaces.angles(tiles, merge: layout.merge, size: hidden / heads, base: base)
+    /// A group before the first block: embedded patches, their places among those of `tiles` in order.
+    func state(
+        _ x: Tensor,
+        _ tiles: [VisionTile],
+        places: [Int32],
+        windows: [Int] = [],
+        order: [Int]? = nil,
+        mergers: Int
+    ) -> TowerState {
+        let size = hidden / heads
+        let (tileRows, windowRows) = (Segments(tiles.map(\.count)), Segments(windows))
+        return TowerState(
+            x: x,
+            angles: VisionPlaces.angles(tiles, merge: layout.merge, size: size, base: base),
+            places: places,
+            tiles: tileRows,
+            windows: windowRows,
+            order: order,
+            memory: SegmentMemory([tileRows, windowRows], heads: heads, size: size, dtype: dtype),
+            merged: Array(repeating: [], count: mergers)
+        )
     }
 }
 

@@ -28,13 +28,15 @@ public protocol VisionLanguageModel: CausalLanguageModel {
     func makePass(_ inputs: [VisionInput]) -> VisionPass
 }
 
-/// A tower at work over some media, which can be left after every block.
+/// A tower at work over some media, which can be left after some rows of a block.
 ///
 /// Nothing in a tower sees beyond one temporal patch: these pass through in groups, whatever medium they
 /// are of. In float32 a medium's features do not depend on what else is in the pass.
 public final class VisionPass {
     /// Rows that pass through together, unless one temporal patch has more.
     private static let groupRows = 1024
+    /// Rows of a stage that are worked on at once; a multiple of them is a whole number of tokens.
+    private let sliceRows: Int
 
     private struct Tile {
         let medium, time: Int
@@ -46,13 +48,15 @@ public final class VisionPass {
     private var tiles: [Tile] = []
     private var next = 0
     private var state: TowerState?
-    private var block = 0
+    private var stage = 0
+    private var row = 0
     private var parts: [VisionFeatures] = []
 
     init(_ tower: any VisionTower, _ inputs: [VisionInput]) {
         self.tower = tower
         self.inputs = inputs
         let merge = tower.layout.merge
+        sliceRows = max(1, Self.groupRows / (merge * merge)) * merge * merge
         for (medium, input) in inputs.enumerated() {
             let grid = input.grid
             guard grid.time > 0, grid.height > 0, grid.width > 0, grid.height % merge == 0,
@@ -66,21 +70,44 @@ public final class VisionPass {
         }
     }
 
-    /// Works for one block of one group; true once all media have passed.
+    /// Works for one block of a small group, or for some rows of a large one; true once all media have passed.
     ///
     /// Failures are sticky: call inside `Torch.checked`.
     public func advance() -> Bool {
         guard var group = state ?? begin() else { return true }
-        if block < tower.depth {
-            tower.run(block, &group)
-            block += 1
+        let count = group.places.count
+        // A block has two stages.
+        var budget = 2 * sliceRows
+        while budget > 0, stage < tower.stages.count {
+            let rows = row..<min(row + sliceRows, count)
+            tower.run(tower.stages[stage], rows, &group)
+            budget -= rows.count
+            row = rows.upperBound
+            guard row == count else { continue }
+            row = 0
+            stage += 1
+            if case .mix = tower.stages[stage - 1] { break }
+        }
+        guard stage == tower.stages.count else {
             state = group
+            return false
         }
-        if block == tower.depth {
-            parts.append(tower.end(group))
-            state = nil
+        state = nil
+        parts.append(end(group))
+        return next == tiles.count
+    }
+
+    private func end(_ group: TowerState) -> VisionFeatures {
+        var tokens = group.merged.map { Tensor.stacking($0) }
+        if let order = group.order {
+            var back = [Int](repeating: 0, count: order.count)
+            for (place, token) in order.enumerated() where back.indices.contains(token) {
+                back[token] = place
+            }
+            tokens = tokens.map { $0.takingRows(back) }
         }
-        return state == nil && next == tiles.count
+        let rows = tokens.popLast() ?? .undefined
+        return VisionFeatures(rows: rows, deep: tokens)
     }
 
     private func begin() -> TowerState? {
@@ -94,7 +121,8 @@ public final class VisionPass {
             group.append(tile)
             next += 1
         }
-        block = 0
+        stage = 0
+        row = 0
         let sources = group.map { inputs[$0.medium].patches($0.time) }
         return tower.begin(Tensor.stacking(sources), group.map(\.size))
     }

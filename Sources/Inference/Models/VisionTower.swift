@@ -17,17 +17,29 @@ struct VisionTile {
 
 /// A group of temporal patches on its way through a tower.
 struct TowerState {
-    /// `[N, D]`.
-    var x: Tensor
+    /// `[N, D]`; blocks write into it.
+    let x: Tensor
     /// Cosines and sines of the patches' places, `[N, E]`, and the row of each patch.
     let angles: Tensor
     let places: [Int32]
     /// Patches that see each other: those of a temporal patch, and those of a window.
-    let tiles, windows: [Int]
+    let tiles, windows: Segments
     /// Where each token's merged patches stand; nil: in order.
     let order: [Int]?
-    /// What goes into the language model's first layers.
-    var deep: [Tensor] = []
+    /// Keys and values of the block at hand.
+    let memory: SegmentMemory
+    /// What each merger has made so far.
+    var merged: [[Tensor]]
+}
+
+/// What a tower does with all rows of a group before it goes on, some rows at a time.
+enum TowerStage {
+    /// Keys and values of a block.
+    case keep(Int)
+    /// The rest of a block, in place.
+    case mix(Int)
+    /// The tokens of a merger.
+    case merge(Int)
 }
 
 /// A vision tower.
@@ -35,14 +47,26 @@ protocol VisionTower {
     var layout: PatchLayout { get }
     /// Positions of a second; 0 where time is written as text.
     var tokensPerSecond: Double { get }
-    /// Blocks.
-    var depth: Int { get }
+    var blocks: [VisionBlock] { get }
+    /// `[n, D]` to tokens; the last one makes the embeddings, those before it what deeper layers get.
+    var mergers: [(Tensor) -> Tensor] { get }
+    /// Blocks and mergers in their order.
+    var stages: [TowerStage] { get }
     /// Patches `[N, columns]` of temporal patches as the first block wants them.
     func begin(_ patches: Tensor, _ tiles: [VisionTile]) -> TowerState
-    /// One block.
-    func run(_ block: Int, _ state: inout TowerState)
-    /// Tokens in the order of the prompt.
-    func end(_ state: TowerState) -> VisionFeatures
+    /// The patches that see each other in a block.
+    func segments(_ block: Int, _ state: TowerState) -> Segments
+}
+
+extension VisionTower {
+    /// Does a stage's work for some rows.
+    func run(_ stage: TowerStage, _ rows: Range<Int>, _ state: inout TowerState) {
+        switch stage {
+        case .keep(let block): blocks[block].keep(rows, segments(block, state), state)
+        case .mix(let block): blocks[block].mix(rows, segments(block, state), state)
+        case .merge(let index): state.merged[index].append(mergers[index](state.x.rows(rows)))
+        }
+    }
 }
 
 /// Where the patches of a group lie.
@@ -120,41 +144,55 @@ enum VisionPlaces {
     }
 }
 
-/// Attention of a vision block: each patch sees all of its segment.
-struct VisionAttention {
-    let qkv, output: Linear
-    let heads, headSize: Int
+/// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
+///
+/// All rows are kept before the first is mixed.
+struct VisionBlock {
+    private let norm: (Tensor) -> Tensor
+    private let queries, keysValues, output: Linear
+    private let mlp: (Tensor) -> Tensor
+    private let heads, headSize: Int
 
-    init(_ w: WeightScope, hidden: Int, heads: Int) throws {
-        qkv = try w.linear("qkv", from: hidden, to: 3 * hidden, bias: true)
-        output = try w.linear("proj", from: hidden, to: hidden, bias: true)
-        self.heads = heads
-        headSize = hidden / heads
+    /// `norm` goes before the attention, whose weights lie at `w`; `mlp` normalises its own input.
+    init(
+        _ w: WeightScope,
+        _ c: VisionConfig,
+        norm: @escaping (Tensor) -> Tensor,
+        mlp: @escaping (Tensor) -> Tensor
+    ) throws {
+        let weight = try w.tensor("qkv.weight", [3 * c.hidden, c.hidden])
+        let bias = try w.tensor("qkv.bias", [3 * c.hidden])
+        let (first, others) = (0..<c.hidden, c.hidden..<3 * c.hidden)
+        queries = Linear(.dense(weight.rows(first)), bias: bias.rows(first))
+        keysValues = Linear(.dense(weight.rows(others)), bias: bias.rows(others))
+        output = try w.linear("proj", from: c.hidden, to: c.hidden, bias: true)
+        heads = c.heads
+        headSize = c.hidden / c.heads
+        self.norm = norm
+        self.mlp = mlp
     }
 
-    func callAsFunction(_ x: Tensor, _ state: TowerState, segments: [Int]) -> Tensor {
-        let rows = qkv(x)  // [N, 3 · H · E]
-        let turned = rows.rotated(
+    func keep(_ rows: Range<Int>, _ segments: Segments, _ state: TowerState) {
+        let pairs = keysValues(norm(state.x.rows(rows)))  // [n, 2 · H · E]
+        state.memory.keep(turned(pairs, rows, state), at: rows.lowerBound, in: segments)
+    }
+
+    func mix(_ rows: Range<Int>, _ segments: Segments, _ state: TowerState) {
+        let x = state.x.rows(rows)  // [n, D]
+        let asked = turned(queries(norm(x)), rows, state)  // [n, H · E]
+        let h = x + output(state.memory.attend(asked, at: rows.lowerBound, in: segments))
+        state.x.put(h + mlp(h), at: rows.lowerBound)
+    }
+
+    /// The first heads of `rows`, rotated by the patches' places.
+    private func turned(_ x: Tensor, _ rows: Range<Int>, _ state: TowerState) -> Tensor {
+        x.rotated(
             column: 0,
-            heads: 2 * heads,
+            heads: heads,
             size: headSize,
             angles: state.angles,
-            positions: state.places,
+            positions: Array(state.places[rows]),
             wide: true
-        )
-        return output(turned.attention(heads: heads, size: headSize, segments: segments))  // [N, D]
-    }
-}
-
-extension Tensor {
-    /// A row-wise layer over so many rows at a time, so that its inner width does not fill the memory.
-    func byRows(_ count: Int = 4096, _ layer: (Tensor) -> Tensor) -> Tensor {
-        let rows = shape.first ?? 0
-        guard rows > count else { return layer(self) }
-        return .stacking(
-            stride(from: 0, to: rows, by: count).map { start in
-                layer(self.rows(start..<min(rows, start + count)))
-            }
         )
     }
 }

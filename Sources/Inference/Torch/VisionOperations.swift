@@ -28,19 +28,47 @@ extension Tensor {
         return Tensor(tg_mix_rows(handle, rows, weights, Int64(rows.count / taps), Int64(taps)))
     }
 
+    /// Remembers rows for `segmentAttention`: `self` `[n, 2 · heads · size]` are the keys and values of rows
+    /// `start` and on.
+    package func keepSegments(
+        in cache: Tensor,
+        at start: Int,
+        heads: Int,
+        size: Int,
+        lengths: [Int64]
+    ) {
+        _ = tg_segment_keep(
+            handle,
+            Int64(start),
+            Int64(heads),
+            Int64(size),
+            lengths,
+            Int64(lengths.count),
+            cache.handle
+        )
+    }
+
     /// Softmax attention without order inside each segment of rows.
     ///
-    /// `self` is `[T, 3 · heads · size]`: queries, keys, values; the lengths of `segments` add up to T.
-    /// Answers `[T, heads · size]`.
-    public func attention(heads: Int, size: Int, segments: [Int]) -> Tensor {
+    /// `self` `[n, heads · size]` are the queries of rows `start` and on; `cache` holds the keys and values
+    /// of their segments.
+    package func segmentAttention(
+        over cache: Tensor,
+        at start: Int,
+        heads: Int,
+        size: Int,
+        lengths: [Int64]
+    ) -> Tensor {
         Tensor(
             tg_segment_attention(
                 handle,
+                Int64(start),
                 Int64(heads),
                 Int64(size),
                 1 / Float(size).squareRoot(),
-                segments.map(Int64.init),
-                Int64(segments.count)
+                lengths,
+                Int64(lengths.count),
+                cache.handle
             )
         )
     }

@@ -7,7 +7,8 @@
 Each folder has config.json, preprocessor_config.json, model.safetensors, cases.json and golden.safetensors. A
 case is a prompt: its ids, the media in their order (frames of their final size, where their placeholders
 stand), the position ids and their delta, and a greedy continuation. The tensors of a case are CASE.frames.I
-(bytes), CASE.features.I, CASE.deep.K.I and CASE.logits; CASE.pixels.I where the media are small.
+(bytes), CASE.features.I, CASE.deep.K.I and CASE.logits; CASE.pixels.I where the media are small. The large
+case has neither logits nor tokens.
 
 Checkpoints differ in what published ones differ in: names and config as transformers 5 writes them or as
 older versions did, the embedding as head or not, sizes of patches and heads.
@@ -106,6 +107,8 @@ IMAGE_CASES = {
     "image": [("image", 1, 5, 3, None)],
     "tiny": [("image", 1, 1, 1, None)],
     "strip": [("image", 1, 1, 19, None)],
+    # More patches than pass through a tower together.
+    "large": [("image", 1, 17, 16, None)],
     "images": [("image", 1, 2, 6, None), ("image", 1, 4, 4, None), ("image", 1, 3, 1, None)],
 }
 CLIP_CASES = {
@@ -235,14 +238,15 @@ def compute(family: Family, name: str, media: list[tuple], seed: int, tensors: d
 
     tokens: list[int] = []
     margin = math.inf
-    while len(tokens) < GREEDY:
+    while len(tokens) < (0 if name == "large" else GREEDY):
         best = run(tokens)[-1].topk(2)
         margin = min(margin, float(best.values[0] - best.values[1]))
         tokens.append(int(best.indices[0]))
         # A placeholder without a medium is an error there.
         if tokens[-1] in (IMAGE, VIDEO):
             return {}, 0.0
-    tensors[f"{name}.logits"] = run([]).contiguous()
+    if tokens:
+        tensors[f"{name}.logits"] = run([]).contiguous()
     entry = {
         "name": name, "ids": ids, "media": entries, "positions": positions[:, 0].tolist(),
         "delta": int(delta[0]), "greedy": tokens,

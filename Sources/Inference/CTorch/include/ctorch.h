@@ -106,9 +106,13 @@ tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t d
 
 // Images and clips -----------------------------------------------------------------------------
 
-// Softmax attention without order inside each segment of rows: qkv [T, 3 · heads · dim] to [T, heads · dim].
-tg_tensor tg_segment_attention(tg_tensor qkv, int64_t heads, int64_t dim, float scale,
-                               const int64_t *lengths, int64_t segments) TG_NOEXCEPT;
+// Softmax attention without order inside each segment of consecutive rows. First the keys and values of all
+// rows, [n, 2 · heads · dim] from row `at` on, go into a cache [blocks, 2 · 64 · heads · dim] that has a block
+// for every begun 64 rows of each segment; then queries [n, heads · dim] from row `at` on become answers.
+bool tg_segment_keep(tg_tensor rows, int64_t at, int64_t heads, int64_t dim, const int64_t *lengths,
+                     int64_t segments, tg_tensor cache) TG_NOEXCEPT;
+tg_tensor tg_segment_attention(tg_tensor queries, int64_t at, int64_t heads, int64_t dim, float scale,
+                               const int64_t *lengths, int64_t segments, tg_tensor cache) TG_NOEXCEPT;
 // x · Φ(x), by the error function or by its approximation with tanh.
 tg_tensor tg_gelu(tg_tensor x, bool by_tanh) TG_NOEXCEPT;
 // Writes rows [n, D] over x [T, D] from row `at` on, or adds them.
