@@ -49,10 +49,17 @@ import Testing
     }
 
     @Test(
-        arguments: [(true, 8080), (true, 0), (false, 80), (false, 0)] as [(Bool, Int)]
+        arguments: [
+            (true, 8080, "127.0.0.1"), (true, 0, "127.0.0.1"), (false, 8080, "::"),
+            (false, 0, "::1"),
+        ] as [(Bool, Int, String)]
     )
-    func `nginx accepts the files in every mode`(isDevelopment: Bool, httpPort: Int) throws {
-        let folder = NSTemporaryDirectory() + "nginx-\(UUID().uuidString.prefix(8))"
+    func `nginx accepts the files in every mode`(
+        isDevelopment: Bool,
+        httpPort: Int,
+        host: String
+    ) throws {
+        let folder = NSTemporaryDirectory() + "nginx {of}; \(UUID().uuidString.prefix(8))"
         defer { try? FileManager.default.removeItem(atPath: folder) }
         try FileManager.default.createDirectory(
             atPath: folder + "/run",
@@ -72,7 +79,7 @@ import Testing
         configuration.isDevelopment = isDevelopment
         configuration.httpPort = httpPort
         configuration.httpsPort = 8443
-        configuration.host = "127.0.0.1"
+        configuration.host = host
         configuration.certificate = "\(folder)/cert.pem"
         configuration.certificateKey = "\(folder)/key.pem"
         configuration.runDirectory = "\(folder)/run"
@@ -144,6 +151,7 @@ import Testing
             configuration.isDevelopment = isDevelopment
             let text = try text(configuration)
             var open = blocks(text, opening: "location = /").filter { !$0.contains("internal;") }
+            open.removeAll { $0.contains("satisfy any;") }
             #expect(open.count == (isDevelopment ? 8 : 7))
             open += blocks(text, opening: "location /ws/ {")
             for block in open {
@@ -181,6 +189,38 @@ import Testing
         #expect(!text.contains("listen 0.0.0.0:8080"))
         configuration.httpPort = 0
         #expect(try self.text(configuration).components(separatedBy: "listen ").count == 2)
+    }
+
+    @Test func `a redirect leads to the name and port that were set`() throws {
+        var configuration = NginxConfiguration()
+        #expect(try text(configuration).contains("return 308 https://$host$request_uri;"))
+        configuration.httpsPort = 8443
+        #expect(try text(configuration).contains("return 308 https://$host:8443$request_uri;"))
+        configuration.serverName = "llm.example.com"
+        let text = try text(configuration)
+        #expect(text.contains("return 308 https://llm.example.com:8443$request_uri;"))
+    }
+
+    @Test func `an IPv6 address stands in brackets`() throws {
+        var configuration = NginxConfiguration()
+        configuration.host = "::1"
+        #expect(try text(configuration).contains("listen [::1]:443 ssl http2;"))
+        configuration.host = "::"
+        let text = try text(configuration)
+        #expect(text.contains("listen [::]:443 ipv6only=off ssl http2;"))
+        #expect(text.contains("listen [::]:80 ipv6only=off;"))
+    }
+
+    @Test func `metrics are open to loopback alone, or to who is authenticated`() throws {
+        let text = try text(NginxConfiguration())
+        let metrics = blocks(text, opening: "location = /metrics {")
+        #expect(metrics.count == 1)
+        let block = try #require(metrics.first)
+        for line in ["satisfy any;", "allow 127.0.0.0/8;", "allow ::1;", "deny all;"] {
+            #expect(block.contains(line))
+        }
+        #expect(block.contains("auth_request /_auth;"))
+        #expect(text.components(separatedBy: "allow ").count == 3)
     }
 
     @Test func `only the authenticated id goes on to the server`() throws {

@@ -100,6 +100,95 @@ struct SettingsLoaderTests {
         #expect(model.generation.topP == nil)
     }
 
+    @Test func `a model's settings have three spellings, which lie over each other`() throws {
+        let yaml = """
+            models:
+              settings:
+                a.b: {dtype: float32, generation.max_tokens: 7, generation: {top_k: 3}}
+            """
+        let settings = try load { loader in
+            loader.file = ("a.yaml", yaml)
+            loader.environment = [
+                "TORCHGATE_MODELS_SETTINGS": "a.b.generation.top_k=4, x/y.idle_timeout=5"
+            ]
+            loader.flags = [
+                "models.settings.a.b.device=cpu", "models.settings.x/y.path=/m/a,b=c",
+                "models.settings=a.b.generation.top_p=0.5",
+            ]
+        }
+        let model = try #require(settings.models.settings["a.b"])
+        #expect(model.dtype == "float32" && model.device == "cpu")
+        #expect(model.generation.maxTokens == 7 && model.generation.topK == 4)
+        #expect(model.generation.topP == 0.5)
+        #expect(settings.models.settings["x/y"]?.idleTimeout == 5)
+        #expect(settings.models.settings["x/y"]?.path == "/m/a,b=c")
+        let field = try #require(SettingsTable.fields.first { $0.key == "models.settings" })
+        #expect(
+            field.text(in: settings)
+                == "a.b.device=cpu,a.b.dtype=float32,a.b.generation.max_tokens=7,"
+                + "a.b.generation.top_p=0.5,a.b.generation.top_k=4,"
+                + "x/y.path=/m/a,b=c,x/y.idle_timeout=5"
+        )
+    }
+
+    @Test(arguments: [
+        "models.settings.a.colour=red", "models.settings.dtype=float32", "models.settings.=1",
+        "models.settings=a", "models.settings=a=b", "models.settings.a.dtype=int3",
+        "models.settings.a.generation.max_tokens=x",
+    ])
+    func `a model's setting that there is not is refused`(flag: String) {
+        #expect(throws: SettingsError.self) { try load { $0.flags = [flag] } }
+    }
+
+    @Test(arguments: [
+        "server.host=127.0.0.1; return 200", "server.host=a b", "server.host=", "server.host=*",
+        "server.host=1.2.3", "server.host=127.0.0.1:80", "server.host=[::1",
+        "server.host=[1.2.3.4]",
+        "server.host=fe80::1%eth0", "server.host=unix:/x", "server.host=-a",
+        "server.name=a;b", "server.name=", "server.name=~.", "server.name=a b", "server.name=a/b",
+        "server.name=$host", "server.name=a..b", "nginx.user=www data", "nginx.user=a;b",
+        "nginx.user=", "paths.run_dir=", "paths.run_dir=/a\"b", "paths.run_dir=/a'b",
+        "paths.run_dir=/a\nb", "paths.run_dir=/a$b", "paths.run_dir=/a*b",
+        "server.certificate=/a\\b", "server.certificate_key=/a\tb", "server.socket=/a\"b",
+        "nginx.body_dir=/a\u{7F}",
+    ])
+    func `what could break nginx's files is refused`(flag: String) {
+        #expect(throws: SettingsError.self) { try load { $0.flags = [flag] } }
+    }
+
+    @Test(arguments: [
+        ("0.0.0.0", "0.0.0.0"), ("::", "::"), ("[::1]", "::1"), ("fd00::2", "fd00::2"),
+        ("localhost", "localhost"), ("llm-1.example.com", "llm-1.example.com"),
+    ])
+    func `addresses and host names are taken`(given: String, kept: String) throws {
+        #expect(try load { $0.flags = ["server.host=\(given)"] }.server.host == kept)
+    }
+
+    @Test func `paths with blanks and signs are taken`() throws {
+        let path = "/srv/my run; {1} ü#"
+        let settings = try load {
+            $0.flags = ["paths.run_dir=\(path)", "server.name=llm.example.com"]
+        }
+        #expect(settings.runDirectory == path)
+    }
+
+    @Test func `variables that are no settings are let be`() throws {
+        let others = ["TORCHGATE_PEPPER_FILE": "/p", "TORCHGATE_FIXED_TIME": "1"]
+        #expect(try load { $0.environment = others } == Settings())
+    }
+
+    @Test func `the file of defaults gives way to every other source`() throws {
+        let weak = "engine: {slots: 1, threads: 1}\nserver: {port: 1}\nmodels: {default: a}\n"
+        let settings = try load { loader in
+            loader.defaults = ("d.yaml", weak)
+            loader.file = ("a.yaml", "engine: {slots: 2}")
+            loader.environmentFile = (".env", "TORCHGATE_ENGINE_THREADS=2")
+            loader.environment = ["TORCHGATE_PORT": "2"]
+        }
+        #expect(settings.engine.slots == 2 && settings.engine.threads == 2)
+        #expect(settings.server.port == 2 && settings.models.standard == "a")
+    }
+
     @Test func `folders in the environment stand between colons`() throws {
         let settings = try load { $0.environment = ["TORCHGATE_MODELS_DIRECTORIES": "/x:/y"] }
         #expect(settings.models.directories == ["/x", "/y"])

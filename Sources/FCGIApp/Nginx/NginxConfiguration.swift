@@ -77,8 +77,8 @@ public struct NginxConfiguration: Sendable, Equatable {
         worker_rlimit_nofile 65536;
         worker_shutdown_timeout 11m;
         daemon off;
-        error_log \(errorLog) warn;
-        pid \(runDirectory)/nginx.pid;
+        error_log \(Self.word(errorLog)) warn;
+        pid \(runFile("nginx.pid"));
         # Two connections a stream.
         events { worker_connections 16384; }
 
@@ -90,21 +90,21 @@ public struct NginxConfiguration: Sendable, Equatable {
           reset_timedout_connection on;
           merge_slashes off;
           # Prompts stay off the disk: bodies are spooled here, on tmpfs.
-          client_body_temp_path \(bodyDirectory) 1;
-          fastcgi_temp_path \(runDirectory)/nginx-fastcgi;
-          proxy_temp_path \(runDirectory)/nginx-proxy;
-          scgi_temp_path \(runDirectory)/nginx-scgi;
-          uwsgi_temp_path \(runDirectory)/nginx-uwsgi;
+          client_body_temp_path \(Self.word(bodyDirectory)) 1;
+          fastcgi_temp_path \(runFile("nginx-fastcgi"));
+          proxy_temp_path \(runFile("nginx-proxy"));
+          scgi_temp_path \(runFile("nginx-scgi"));
+          uwsgi_temp_path \(runFile("nginx-uwsgi"));
           # The path of a WebSocket is its credential; a key in another path is a client's mistake.
           map $uri $logged_uri { "~^/ws/" "/ws/-"; "~sk-tg-" "-"; default $uri; }
           log_format torchgate escape=json '{"t":"$time_iso8601","rid":"$rid","ip":"$remote_addr","key":"$key_id",'
             '"m":"$request_method","u":"$logged_uri","st":$status,"ust":"$upstream_status",'
             '"ttfb":"$upstream_header_time","rt":$request_time,"out":$body_bytes_sent,'
             '"lr":"$limit_req_status","lc":"$limit_conn_status"}';
-          access_log \(accessLog) torchgate;
+          access_log \(Self.word(accessLog)) torchgate;
 
-          upstream torchgate_fcgi { server unix:\(fastCGISocket); }
-          upstream torchgate_ws { server unix:\(webSocketSocket); }
+          upstream torchgate_fcgi { server \(Self.word("unix:\(fastCGISocket)")); }
+          upstream torchgate_ws { server \(Self.word("unix:\(webSocketSocket)")); }
 
           map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
           # The client's request id if it is a plain word, else nginx's own.
@@ -141,10 +141,10 @@ public struct NginxConfiguration: Sendable, Equatable {
           ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305;
 
           server {
-            listen \(host):\(httpsPort) ssl http2;
+            listen \(listener(httpsPort)) ssl http2;
             server_name \(serverName);
-            ssl_certificate \(certificate);
-            ssl_certificate_key \(certificateKey);
+            ssl_certificate \(Self.word(certificate));
+            ssl_certificate_key \(Self.word(certificateKey));
         \(api(folder: folder, isSecure: true))
           }
         \(plain(folder: folder))
@@ -167,11 +167,11 @@ public struct NginxConfiguration: Sendable, Equatable {
         }
         return """
               server {
-                listen \(host):\(httpPort);
+                listen \(listener(httpPort));
                 server_name \(serverName);
             \(common)
 
-                location /.well-known/acme-challenge/ { root \(acmeDirectory); }
+                location /.well-known/acme-challenge/ { root \(Self.word(acmeDirectory)); }
 
             \(open(["/health", "/livez", "/readyz"], folder: folder))
 
@@ -182,7 +182,7 @@ public struct NginxConfiguration: Sendable, Equatable {
                   if ($has_credential) { return 403 '\(Self.useHTTPS)'; }
                   if ($request_method !~ ^(GET|HEAD)$) { return 403 '\(Self.useHTTPS)'; }
                   default_type application/json;
-                  return 308 https://$host$request_uri;
+                  return 308 https://\(publicAuthority)$request_uri;
                 }
 
             \(NginxError.locations(isSecure: false))
@@ -196,6 +196,32 @@ public struct NginxConfiguration: Sendable, Equatable {
         code: "https_required"
     )
 
+    /// Where a redirect leads: the name that was set, else the client's for us.
+    private var publicAuthority: String {
+        let name = serverName == "_" ? "$host" : serverName
+        return httpsPort == 443 ? name : "\(name):\(httpsPort)"
+    }
+
+    /// What `listen` takes; the IPv6 wildcard takes IPv4 too.
+    private func listener(_ port: Int) -> String {
+        guard host.contains(":") else { return "\(host):\(port)" }
+        return "[\(host)]:\(port)\(host == "::" ? " ipv6only=off" : "")"
+    }
+
+    private func runFile(_ name: String) -> String { Self.word("\(runDirectory)/\(name)") }
+
+    /// A word of nginx's, in quotes where it needs them; `$` has no spelling, so that it may not occur.
+    private static func word(_ text: String) -> String {
+        let plain = text.utf8.allSatisfy { byte in
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+            default: "/._-:@+,=".utf8.contains(byte)
+            }
+        }
+        if plain, !text.isEmpty { return text }
+        return "\"\(text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""
+    }
+
     /// Size of a body where none is wanted: anybody may send one there, so it must not reach the spool.
     private static let noBody = "1k"
 
@@ -206,7 +232,7 @@ public struct NginxConfiguration: Sendable, Equatable {
                 location = \(path) {
                   limit_req zone=address burst=\(addressBurst) nodelay;
                   client_max_body_size \(Self.noBody);
-                  include \(folder)/fcgi_params;
+                  include \(Self.word("\(folder)/fcgi_params"));
                   fastcgi_param DOCUMENT_URI \(path);
                   fastcgi_pass_request_headers off;
                   fastcgi_pass_request_body off;
@@ -251,7 +277,7 @@ public struct NginxConfiguration: Sendable, Equatable {
             # An answer but 2xx, 401 and 403 is a 500 to nginx, which @e503 answers.
             location = /_auth {
               internal;
-              include \(folder)/fcgi_params;
+              include \(Self.word("\(folder)/fcgi_params"));
               fastcgi_param DOCUMENT_URI /_auth;
               fastcgi_param HTTP_AUTHORIZATION $http_authorization;
               fastcgi_param HTTP_X_API_KEY $http_x_api_key;
@@ -273,11 +299,26 @@ public struct NginxConfiguration: Sendable, Equatable {
               try_files /- @app;
             }
 
+            # Open to this machine, where a scraper has no key; from elsewhere the server wants an admin's.
+            location = /metrics {
+              limit_req zone=address burst=\(addressBurst) nodelay;
+              limit_req zone=key burst=\(keyBurst) nodelay;
+              client_max_body_size \(Self.noBody);
+              satisfy any;
+              allow 127.0.0.0/8;
+              allow ::1;
+              deny all;
+              auth_request /_auth;
+              auth_request_set $key_id $upstream_http_x_key_id;
+              root /var/empty;
+              try_files /- @app;
+            }
+
             # Stage 2: the key's id is known, and only the id goes on.
             location @app {
               limit_conn key_connections \(keyConnections);
               limit_conn all_connections \(totalConnections);
-              include \(folder)/fcgi_params;
+              include \(Self.word("\(folder)/fcgi_params"));
               fastcgi_param DOCUMENT_URI $document_uri;
               fastcgi_param CONTENT_TYPE $content_type;
               fastcgi_param CONTENT_LENGTH $content_length;

@@ -46,6 +46,27 @@ extension SettingsTable {
         )
     }
 
+    /// Text that `check` reads, and may write in its one form.
+    static func checked(
+        _ key: String,
+        _ unit: String,
+        _ effect: String,
+        _ path: Path<String>,
+        _ check: @escaping @Sendable (String) throws(RawError) -> String,
+        _ short: [String] = []
+    ) -> SettingsField {
+        SettingsField(
+            key: key,
+            unit: unit,
+            effect: effect,
+            shortVariables: short,
+            read: { raw, settings throws(RawError) in
+                settings[keyPath: path] = try check(try raw.string())
+            },
+            show: { $0[keyPath: path] }
+        )
+    }
+
     static func word(
         _ key: String,
         _ known: [String],
@@ -190,33 +211,5 @@ extension SettingsTable {
 
     static func number(_ value: Double) -> String {
         Int(exactly: value).map(String.init) ?? "\(value)"
-    }
-
-    static func model(_ raw: RawSetting) throws(RawError) -> ModelSettings {
-        var model = ModelSettings()
-        for member in try raw.members() {
-            switch member.key {
-            case "path": model.path = try member.value.string()
-            case "device": model.device = try member.value.word(devices)
-            case "dtype": model.dtype = try member.value.word(dtypes)
-            case "idle_timeout": model.idleTimeout = try member.value.double(anySeconds)
-            case "generation": model.generation = try sampling(member.value)
-            default: throw RawError(problem: "unknown setting of a model: \(member.key)")
-            }
-        }
-        return model
-    }
-
-    /// Reads a model's `generation` through the rows of the global one.
-    static func sampling(_ raw: RawSetting) throws(RawError) -> GenerationSettings {
-        var settings = Settings()
-        for member in try raw.members() {
-            guard let field = generation.first(where: { $0.key == "generation.\(member.key)" })
-            else {
-                throw RawError(problem: "unknown setting of a model: generation.\(member.key)")
-            }
-            try field.read(member.value, &settings)
-        }
-        return settings.generation
     }
 }

@@ -7,8 +7,12 @@ internal import Yams
 /// an error: a typing mistake must not become a default.
 public struct SettingsLoader: Sendable {
     /// Variables with our prefix that are no settings.
-    static let otherVariables: Set<String> = ["TORCHGATE_FIXED_TIME", "TORCHGATE_NO_TORCH"]
+    static let otherVariables: Set<String> = [
+        "TORCHGATE_FIXED_TIME", "TORCHGATE_NO_TORCH", "TORCHGATE_PEPPER_FILE",
+    ]
 
+    /// YAML text that stands in for the defaults of what it names, and its name in messages.
+    public var defaults: (name: String, text: String)?
     /// YAML text and its name in messages.
     public var file: (name: String, text: String)?
     /// `.env` text and its name in messages.
@@ -25,7 +29,9 @@ public struct SettingsLoader: Sendable {
     /// - Throws: `SettingsError` for the first wrong value, unknown name or impossible combination.
     public func load() throws(SettingsError) -> Settings {
         var settings = Settings()
-        if let file { try apply(yaml: file.text, source: file.name, to: &settings) }
+        for layer in [defaults, file] {
+            if let layer { try apply(yaml: layer.text, source: layer.name, to: &settings) }
+        }
         if let environmentFile {
             let variables = try Self.parse(
                 environmentFile: environmentFile.text,
@@ -39,14 +45,28 @@ public struct SettingsLoader: Sendable {
                 throw SettingsError(source: "flag", key: word, problem: "expected name=value")
             }
             try apply(
-                String(word[..<sign]),
-                .text(String(word[word.index(after: sign)...])),
-                "flag",
-                &settings
+                flag: String(word[..<sign]),
+                String(word[word.index(after: sign)...]),
+                to: &settings
             )
         }
         try check(settings)
         return settings
+    }
+
+    /// A row, or a member of one that has members.
+    private func apply(flag key: String, _ value: String, to settings: inout Settings)
+        throws(SettingsError)
+    {
+        let models = "models.settings"
+        guard key.hasPrefix("\(models).") else {
+            return try apply(key, .text(value), "flag", &settings)
+        }
+        let member = RawSetting.Member(
+            key: String(key.dropFirst(models.utf8.count + 1)),
+            value: .text(value)
+        )
+        try apply(models, .map([member]), "flag", &settings)
     }
 
     private func check(_ settings: Settings) throws(SettingsError) {

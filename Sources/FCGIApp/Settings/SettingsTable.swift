@@ -14,11 +14,12 @@ public enum SettingsTable {
             \.stateDirectory,
             ["TORCHGATE_STATE_DIR"]
         ),
-        text(
+        checked(
             "paths.run_dir",
             "folder",
             "Sockets and other files that end with the process.",
             \.runDirectory,
+            NginxText.file,
             ["TORCHGATE_RUN_DIR"]
         ),
         choice(
@@ -26,11 +27,12 @@ public enum SettingsTable {
             "Where nginx's files lie: all in the run directory, or in the system's places.",
             \.server.mode
         ),
-        text(
+        checked(
             "server.host",
             "address",
-            "Address of the HTTPS listener.",
+            "Address of the HTTPS listener; `::` = every address, IPv4 too.",
             \.server.host,
+            NginxText.address,
             ["TORCHGATE_HOST"]
         ),
         int("server.port", "port", "HTTPS port.", \.server.port, 1...65535, ["TORCHGATE_PORT"]),
@@ -41,14 +43,33 @@ public enum SettingsTable {
             \.server.httpPort,
             0...65535
         ),
-        text("server.name", "host name", "Name in redirects and certificates.", \.server.name),
-        text("server.certificate", "file", "Certificate chain, PEM.", \.server.certificate),
-        text("server.certificate_key", "file", "Private key, PEM.", \.server.certificateKey),
-        text(
+        checked(
+            "server.name",
+            "host name",
+            "Name in redirects and certificates; `_` = whatever the client calls it.",
+            \.server.name,
+            NginxText.name
+        ),
+        checked(
+            "server.certificate",
+            "file",
+            "Certificate chain, PEM.",
+            \.server.certificate,
+            NginxText.file
+        ),
+        checked(
+            "server.certificate_key",
+            "file",
+            "Private key, PEM.",
+            \.server.certificateKey,
+            NginxText.file
+        ),
+        checked(
             "server.socket",
             "file",
             "FastCGI socket; empty = fcgi.sock in the run directory.",
-            \.server.socket
+            \.server.socket,
+            NginxText.fileOrNone
         ),
         list(
             "server.socket_users",
@@ -130,14 +151,13 @@ public enum SettingsTable {
         SettingsField(
             key: "models.settings",
             unit: "id: mapping",
-            effect: "Settings of single models: path, device, dtype, idle_timeout, generation.*.",
+            effect:
+                "Settings of single models: path, device, dtype, idle_timeout, generation.*; see above.",
             shortVariables: [],
             read: { raw, settings throws(RawError) in
-                for member in try raw.members() {
-                    settings.models.settings[member.key] = try model(member.value)
-                }
+                try readModels(raw, &settings.models.settings)
             },
-            show: { $0.models.settings.keys.sorted().joined(separator: ",") }
+            show: { showModels($0.models.settings) }
         ),
     ]
 
@@ -369,7 +389,13 @@ public enum SettingsTable {
             "Which streams run on when their reader leaves: those with a session_id, or all.",
             \.streams.detach
         ),
-        text("nginx.user", "user name", "User of nginx's workers.", \.nginx.user),
+        checked(
+            "nginx.user",
+            "user name",
+            "User of nginx's workers.",
+            \.nginx.user,
+            NginxText.user
+        ),
         int(
             "nginx.address_rate",
             "requests/s",
@@ -412,11 +438,12 @@ public enum SettingsTable {
             \.nginx.totalConnections,
             1...1_000_000
         ),
-        text(
+        checked(
             "nginx.body_dir",
             "folder",
             "Request bodies, best on tmpfs; empty = in the run directory.",
-            \.nginx.bodyDirectory
+            \.nginx.bodyDirectory,
+            NginxText.fileOrNone
         ),
         word(
             "log.level",
