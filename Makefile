@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 RUN_DIR ?= .run
 SWIFT_FLAGS := -c release --static-swift-stdlib --explicit-target-dependency-import-check error
-export RUN_DIR HTTPS_PORT HTTP_PORT MODELS_DIR MODEL DETACH
+export RUN_DIR HTTPS_PORT HTTP_PORT MODELS_DIR MODEL DETACH CONFIG
 
 .PHONY: run stop test bench build deps lint install clean
 

@@ -4,8 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/running.sh
 . scripts/running.sh
-if ! pid=$(running_pid "${RUN_DIR:-.run}"); then
-    echo "torchgate does not run from ${RUN_DIR:-.run}"
+if ! pid=$(running_pid "$RUN_DIR"); then
+    echo "torchgate does not run from $RUN_DIR"
+    end_leftovers "$RUN_DIR"
     exit 0
 fi
 kill -TERM "$pid"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from house import BIN, ROOT, SMOL, Answer, House, free_port, wait_for
+from house import BIN, ROOT, SMOL, Answer, House, child_named, free_port, wait_for
 
 TINY = {"DTYPE": "float32"}
 OPEN = ["/", "/health", "/livez", "/readyz"]
@@ -260,6 +260,138 @@ def test_keys_are_made_where_the_settings_say(
         assert len(identities(elsewhere)) == count
     time.sleep(0.1)
     assert house.call("/v1/models", key=done.stdout.strip()).status == 200
+
+
+def test_a_killed_nginx_leaves_nothing_behind(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = start(new_house, tiny_models)
+    keeper = int((house.folder / "torchgate.pid").read_text())
+    workers = group_of(child_named(keeper, "nginx"))
+    assert len(workers) > 1
+    os.kill(child_named(keeper, "nginx"), signal.SIGKILL)
+    wait_for("the end of all", 20, lambda: not alive(keeper) and not any(map(alive, workers)))
+    assert "nginx ended by itself (signal 9)" in house.log
+    house.start()
+    # Both at once: nobody is left who could end the workers.
+    for end in ("stop.sh", "run.sh"):
+        keeper = int((house.folder / "torchgate.pid").read_text())
+        master = child_named(keeper, "nginx")
+        workers = group_of(master)
+        os.kill(keeper, signal.SIGSTOP)
+        os.kill(master, signal.SIGKILL)
+        os.kill(keeper, signal.SIGKILL)
+        wait_for("orphans", 5, lambda pids=(master, keeper): not any(map(alive, pids)))
+        if end == "stop.sh":
+            assert "left" in script("stop.sh", house.folder).stderr
+            assert not any(map(alive, workers))
+        house.start()
+        assert house.call("/v1/models").status == 200
+
+
+def group_of(leader: int) -> list[int]:
+    found = subprocess.run(["pgrep", "-g", str(leader)], capture_output=True, text=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_metrics_are_open_to_loopback_and_to_admins(
+    new_house: Callable[..., House], tiny_models: Path
+) -> None:
+    house = start(new_house, tiny_models, HOST="0.0.0.0")
+    user = house.new_key()["key"]
+    for key in ("", "sk-tg-wrong", user, house.key):
+        answer = house.call("/metrics", key=key)
+        assert answer.status == 200 and b"torchgate_requests_running" in answer.body
+    assert house.call("/metrics", key="", method="POST", raw=b"x" * 5000).status == 413
+    assert house.call("/status", key="").status == 401
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("198.51.100.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("no address but loopback")
+        elsewhere = probe.getsockname()[0]
+    for key, status in (("", 401), ("sk-tg-wrong", 401), (user, 403), (house.key, 200)):
+        done = subprocess.run(
+            ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", f"https://{elsewhere}:{house.https}/metrics"]
+            + (["-H", f"Authorization: Bearer {key}"] if key else []),
+            capture_output=True, text=True, timeout=20,
+        )  # fmt: skip
+        assert done.stdout == str(status), key
+
+
+def test_short_variables_beat_the_defaults_and_env_tells_the_truth(
+    new_house: Callable[..., House], tiny_models: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    settings = {"PORT": str(port), "MODEL": "llama-tied", "MODELS_DIR": str(tiny_models), "HOST": "::1"}
+    house = new_house(settings)
+    assert house.values["BASE_URL"] == f"https://[::1]:{port}" and house.values["MODEL"] == "llama-tied"
+    assert house.call("/v1/models").status == 200
+    answer = house.chat("hi", max_tokens=1)
+    assert answer.status == 200 and answer.json["model"] == "llama-tied"
+    house.stop()
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_bytes((house.folder / "tls" / name).read_bytes())
+    house.settings = {
+        "SERVER_PORT": str(port), "MODELS_DEFAULT": "qwen2", "MODELS_DIRECTORIES": str(tiny_models),
+        "SERVER_CERTIFICATE": str(tmp_path / "cert.pem"), "SERVER_NAME": "localhost",
+        "SERVER_CERTIFICATE_KEY": str(tmp_path / "key.pem"),
+    }  # fmt: skip
+    house.start()
+    assert house.values["BASE_URL"] == f"https://localhost:{port}" and house.values["MODEL"] == "qwen2"
+    assert house.ca == str(tmp_path / "cert.pem")
+    assert house.call("/v1/models").status == 200
+
+
+def test_a_run_directory_may_have_blanks(tmp_path: Path) -> None:
+    folder = tmp_path / "my run; {1}"
+    folder.mkdir()
+    tmp_path.chmod(0o755)
+    more = {"HTTPS_PORT": str(free_port()), "HTTP_PORT": str(free_port()), "DETACH": "1"}
+    done = script("run.sh", folder, **more)
+    try:
+        assert done.returncode == 0, done.stderr
+        read = subprocess.run(
+            ["sh", "-c", '. "$0" && curl -sS -f --cacert "$CA_FILE" -H "Authorization: Bearer $API_KEY" '
+             '"$BASE_URL/v1/models"', str(folder / "env")],
+            capture_output=True, text=True, timeout=20,
+        )  # fmt: skip
+        assert read.returncode == 0 and SMOL in read.stdout, read.stderr
+    finally:
+        assert script("stop.sh", folder).returncode == 0
+    (tmp_path / 'a"b').mkdir()
+    refused = script("run.sh", tmp_path / 'a"b', **more)
+    assert refused.returncode != 0 and "paths.run_dir: a path here may not" in refused.stderr
+
+
+def test_the_peppers_variable_holds_for_all_commands(
+    new_house: Callable[..., House], tiny_models: Path, tmp_path: Path
+) -> None:
+    house = start(new_house, tiny_models, PEPPER_FILE=str(tmp_path / "pepper"))
+    assert (tmp_path / "pepper").exists() and not (house.folder / "state" / "pepper").exists()
+    assert house.call("/v1/models").status == 200
+
+
+def test_a_settings_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    for option in ("--config", "--env-file", "--defaults"):
+        done = subprocess.run(
+            [str(BIN / "torchgate"), "settings", option, str(tmp_path / "none")],
+            capture_output=True, text=True, timeout=20,
+        )  # fmt: skip
+        assert done.returncode == 64
+        assert done.stderr.splitlines()[0] == f"Error: cannot read {tmp_path}/none: No such file or directory"
+
+
+def test_the_least_tokens_lift_the_usual_most(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = start(new_house, tiny_models, GENERATION_MAX_TOKENS="4")
+    answer = house.chat("hi", min_tokens=6, ignore_eos=True)
+    assert answer.json["usage"]["completion_tokens"] == 6
+    assert house.chat("hi", min_tokens=1_000_000).error["code"] == "context_length_exceeded"
 
 
 def identities(state: Path) -> list[str]:

@@ -292,6 +292,8 @@ int tg_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0,
 
 int tg_set_parent_death_signal(int signal) { return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0); }
 
+int tg_adopt_orphans(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
+
 int tg_set_dumpable(int on) { return prctl(PR_SET_DUMPABLE, on, 0, 0, 0); }
 
 int tg_refuse_exec_gain(void) {

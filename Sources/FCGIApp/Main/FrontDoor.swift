@@ -14,6 +14,9 @@ struct FrontDoor {
         pidFile = "\(settings.runDirectory)/nginx.pid"
     }
 
+    /// The address and port for clients on this machine.
+    var authority: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
     /// Forgets an nginx that was here before.
     func clear() { unlink(pidFile) }
 

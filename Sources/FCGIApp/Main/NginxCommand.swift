@@ -48,6 +48,9 @@ struct NginxFiles {
     /// Writes the files into the run directory, or into `output`.
     func write(to output: String? = nil) throws {
         let folder = output ?? Self.folder(in: settings.runDirectory)
+        if let problem = Settings.problem(ofPath: folder) {
+            throw ValidationError("\(folder): \(problem)")
+        }
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         for file in configuration.render(folder: folder) {
             try file.content.write(

@@ -9,7 +9,7 @@ internal import Settings
 /// This process binds the FastCGI socket and hands it down, so that no connection is refused while a
 /// server that died is replaced. It starts a dead server again at once (after three in a row that lived
 /// less than a second, a second later), ends with 1 when nginx ends by itself, and ends both on SIGINT
-/// and SIGTERM. Ready is when the server said so and nginx accepts connections.
+/// and SIGTERM. Workers of an nginx that was killed come to this process, which ends them too. Ready is when the server said so and nginx accepts connections.
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
@@ -37,6 +37,10 @@ private final class House {
     private let listener: Int32
     private let signals: Int32
     private var nginx: pid_t = 0
+    /// nginx's process group, in which its workers stay when it was killed.
+    private var nginxGroup: pid_t = 0
+    /// When workers without a master are killed.
+    private var workersEnd: UInt64?
     private var server: pid_t = 0
     private var serverStarted: UInt64 = 0
     private var shortLives = 0
@@ -76,6 +80,8 @@ private final class House {
         }
         unlink("\(directory)/ready")
         door.clear()
+        // A worker whose master was killed would else be nobody's child, and hold the ports for ever.
+        guard tg_adopt_orphans() == 0 else { throw SystemError("cannot adopt nginx's workers") }
         nginx = try spawn(
             [
                 "/usr/sbin/nginx", "-p", directory, "-c", NginxFiles.mainFile(in: directory), "-e",
@@ -83,12 +89,16 @@ private final class House {
             ],
             stdin: nil
         )
+        nginxGroup = nginx
         try startServer()
         while true {
             var waiting = [signals, news.descriptor].map {
                 pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
             }
-            _ = poll(&waiting, 2, isAnnounced ? -1 : 20)
+            _ = poll(&waiting, 2, isAnnounced && workersEnd == nil ? -1 : 20)
+            if let end = workersEnd, tg_monotonic_ns() > end, hasWorkers {
+                kill(-nginxGroup, SIGKILL)
+            }
             if news.heardReady() { serverIsReady = true }
             if serverIsReady, !isAnnounced, !stopping, door.isOpen(by: nginx) { announce() }
             while case let signal = tg_signalfd_read(signals), signal > 0 {
@@ -116,6 +126,8 @@ private final class House {
                 if stopping { signalNginx(SIGQUIT) } else { try restartServer() }
             } else if pid == nginx {
                 nginx = 0
+                // Those that are left take no new connections and finish what the server finishes.
+                if hasWorkers { kill(-nginxGroup, SIGQUIT) }
                 if !stopping {
                     nginxFailed = true
                     complain(status)
@@ -123,7 +135,19 @@ private final class House {
                 }
             }
         }
-        return stopping && server == 0 && nginx == 0
+        guard stopping, server == 0, nginx == 0 else { return false }
+        guard hasWorkers else { return true }
+        if workersEnd == nil { workersEnd = tg_monotonic_ns() + 5_000_000_000 }
+        return false
+    }
+
+    /// Whether nginx is dead and workers of it are not.
+    ///
+    /// They are children of this process then, so that the group's number cannot be a stranger's.
+    private var hasWorkers: Bool {
+        guard nginx == 0, nginxGroup != 0 else { return false }
+        var status: Int32 = 0
+        return waitpid(-nginxGroup, &status, WNOHANG) >= 0
     }
 
     /// Pid 0 would be this whole process group, with whoever called.
@@ -158,13 +182,16 @@ private final class House {
 
     private func banner(key: String) -> String {
         guard settings.server.mode == .development else { return "Torchgate is ready.\n" }
-        let base = "https://127.0.0.1:\(settings.server.port)"
+        let base = "https://\(door.authority)"
+        // Blanks are all that a path has here that a shell would take for more than a letter.
+        let environment = "\(directory)/env"
+        let quoted = environment.contains(" ") ? "\"\(environment)\"" : environment
         return """
             Torchgate is ready.
               URL      \(base)/v1
               CA file  \(settings.server.certificate)
               key      \(key)
-              try      . \(directory)/env && curl --cacert $CA_FILE $BASE_URL/v1/chat/completions \
+              try      . \(quoted) && curl --cacert "$CA_FILE" $BASE_URL/v1/chat/completions \
             -H "Authorization: Bearer $API_KEY" -H "Content-Type: application/json" \
             -d '{"stream":true,"messages":[{"role":"user","content":"What is the capital of France?"}]}'
 
@@ -186,6 +213,7 @@ private final class House {
             kill(server, again ? SIGKILL : SIGTERM)
         } else {
             signalNginx(SIGTERM)
+            if hasWorkers { kill(-nginxGroup, SIGKILL) }
         }
     }
 

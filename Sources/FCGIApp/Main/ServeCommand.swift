@@ -67,7 +67,7 @@ struct ServeCommand: ParsableCommand {
         return Logger(label: "torchgate")
     }
 
-    /// The pepper comes as a credential under systemd, else it lies in the state directory.
+    /// The pepper comes as a credential under systemd, else it lies where the `keys` commands take it from.
     static func stateFiles(_ settings: Settings) -> StateFiles {
         let state = settings.stateDirectory
         if let credentials = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"] {
@@ -75,6 +75,12 @@ struct ServeCommand: ParsableCommand {
             if FileManager.default.fileExists(atPath: pepper) {
                 return StateFiles(state: state, pepper: pepper, pepperIsCredential: true)
             }
+        }
+        // No setting: the commands that make keys look at the same variable.
+        if let pepper = ProcessInfo.processInfo.environment["TORCHGATE_PEPPER_FILE"],
+            !pepper.isEmpty
+        {
+            return StateFiles(state: state, pepper: pepper)
         }
         return StateFiles(state: state)
     }

@@ -8,6 +8,9 @@ struct SettingsOptions: ParsableArguments {
     @Option(help: "YAML file; default /etc/torchgate/torchgate.yaml where there is one.")
     var config: String?
 
+    @Option(help: "YAML file that any other source overrides.")
+    var defaults: String?
+
     @Option(help: "File of NAME=value lines; default .env in the working folder.")
     var envFile: String?
 
@@ -28,6 +31,7 @@ struct SettingsOptions: ParsableArguments {
         var words: [String] = []
         func add(_ name: String, _ value: String?) { if let value { words += [name, value] } }
         add("--config", config)
+        add("--defaults", defaults)
         add("--env-file", envFile)
         add("--host", host)
         add("--port", port.map(String.init))
@@ -39,6 +43,7 @@ struct SettingsOptions: ParsableArguments {
     /// The files that are read and the other sources, for people.
     var sources: [String] {
         let files = [
+            defaults,
             Self.file(config, standard: "/etc/torchgate/torchgate.yaml"),
             Self.file(envFile, standard: ".env"),
         ]
@@ -49,20 +54,32 @@ struct SettingsOptions: ParsableArguments {
         named ?? (FileManager.default.fileExists(atPath: standard) ? standard : nil)
     }
 
+    /// The text of a file of settings, with its name for messages.
+    private static func read(_ path: String?) throws -> (name: String, text: String)? {
+        guard let path else { return nil }
+        guard let file = fopen(path, "re") else {
+            throw ValidationError("\(SystemError("cannot read \(path)"))")
+        }
+        defer { fclose(file) }
+        var bytes: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 65_536)
+        while case let count = fread(&part, 1, part.count, file), count > 0 {
+            bytes += part[..<count]
+        }
+        if ferror(file) != 0 { throw ValidationError("\(SystemError("cannot read \(path)"))") }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw ValidationError("cannot read \(path): not UTF-8 text")
+        }
+        return (path, text)
+    }
+
     /// The settings from all sources.
-    ///
-    /// `ignored`: variables of the environment that are not looked at.
-    func load(without ignored: Set<String> = []) throws -> Settings {
+    func load() throws -> Settings {
         var loader = SettingsLoader()
-        if let path = Self.file(config, standard: "/etc/torchgate/torchgate.yaml") {
-            loader.file = (path, try String(contentsOfFile: path, encoding: .utf8))
-        }
-        if let path = Self.file(envFile, standard: ".env") {
-            loader.environmentFile = (path, try String(contentsOfFile: path, encoding: .utf8))
-        }
-        loader.environment = ProcessInfo.processInfo.environment.filter {
-            !ignored.contains($0.key)
-        }
+        loader.defaults = try Self.read(defaults)
+        loader.file = try Self.read(Self.file(config, standard: "/etc/torchgate/torchgate.yaml"))
+        loader.environmentFile = try Self.read(Self.file(envFile, standard: ".env"))
+        loader.environment = ProcessInfo.processInfo.environment
         if let host { loader.flags.append("server.host=\(host)") }
         if let port { loader.flags.append("server.port=\(port)") }
         if let model { loader.flags.append("models.default=\(model)") }

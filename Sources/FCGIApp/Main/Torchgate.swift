@@ -21,9 +21,7 @@ struct Torchgate: ParsableCommand {
         StateDirectory.fromSettings.withLock {
             $0 = { config in
                 let words = config.map { ["--config", $0] } ?? []
-                // The pepper's place is no setting; the `keys` commands read it themselves.
-                return try SettingsOptions.parse(words).load(without: ["TORCHGATE_PEPPER_FILE"])
-                    .stateDirectory
+                return try SettingsOptions.parse(words).load().stateDirectory
             }
         }
         main(nil)

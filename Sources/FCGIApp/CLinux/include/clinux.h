@@ -64,6 +64,7 @@ int tg_getrandom(void *bytes, size_t count);  // 0 when filled
 pid_t tg_gettid(void);
 int tg_set_thread_name(const char *name);
 int tg_set_parent_death_signal(int signal);
+int tg_adopt_orphans(void);  // descendants whose parent ends become children of this process
 int tg_set_dumpable(int on);
 int tg_refuse_exec_gain(void);  // PR_SET_MDWE REFUSE_EXEC_GAIN|NO_INHERIT; -1 where the kernel lacks it
 int tg_disable_core_dumps(void);
