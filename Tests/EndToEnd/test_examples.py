@@ -24,3 +24,16 @@ def test_an_example_answers_the_question(path: os.PathLike[str], smol: House) ->
     )
     assert done.returncode == 0, done.stderr
     assert "Paris" in done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_takes_any_text(path: os.PathLike[str], smol: House) -> None:
+    words = [sys.executable, str(path)] if str(path).endswith(".py") else [str(path)]
+    done = subprocess.run(
+        [*words, 'Say "a\\b" and\n\'$HOME\'\tü.'],
+        env={**os.environ, **smol.values},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

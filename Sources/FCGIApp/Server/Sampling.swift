@@ -55,20 +55,21 @@ struct SamplingResolver {
         let context = setting > 0 ? min(setting, model.contextLength) : model.contextLength
         let wanted = options.maxTokens
         let room = context - promptTokens
-        guard room >= (wanted ?? 1), promptTokens > 0 || room > 0 else {
+        let least = options.minTokens ?? 0
+        guard room >= (wanted ?? max(1, least)), promptTokens > 0 || room > 0 else {
             throw .contextLengthExceeded(
                 limit: context,
                 prompt: promptTokens,
-                completion: wanted ?? 1,
+                completion: wanted ?? max(1, least),
                 param: param
             )
         }
-        // Only what the client asks for is strict; a default gives way to the prompt.
+        // Only what the client asks for, the most or the least, is strict; a default gives way to both.
         let usual = own.maxTokens ?? settings.generation.maxTokens ?? Fallback.maxTokens
-        let most = wanted ?? min(room, usual)
+        let most = wanted ?? min(room, max(usual, least))
         return StopConditions(
             maxTokens: most,
-            minTokens: min(options.minTokens ?? 0, most),
+            minTokens: min(least, most),
             stopTokens: model.stopTokens,
             ignoreEOS: options.ignoreEOS ?? false
         )
