@@ -385,6 +385,12 @@ def test_a_settings_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> No
         )  # fmt: skip
         assert done.returncode == 64
         assert done.stderr.splitlines()[0] == f"Error: cannot read {tmp_path}/none: No such file or directory"
+    done = subprocess.run(
+        [str(BIN / "torchgate"), "render", "--model", "none", "--request", str(tmp_path / "none")],
+        capture_output=True, text=True, timeout=20,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == f"torchgate render: cannot read {tmp_path}/none: No such file or directory\n"
 
 
 def test_the_least_tokens_lift_the_usual_most(new_house: Callable[..., House], tiny_models: Path) -> None:

@@ -23,16 +23,16 @@ struct RenderCommand: ParsableCommand {
     var framesTo: String?
 
     func run() throws {
-        let data =
-            request == "-"
-            ? FileHandle.standardInput.readDataToEndOfFile()
-            : try Data(contentsOf: URL(fileURLWithPath: request))
+        let settings = try options.load()
         do {
+            let data =
+                request == "-"
+                ? FileHandle.standardInput.readDataToEndOfFile() : Data(try readFile(request))
             let value = try JSONValue.parse(data)
             let rendered = try Rendering.render(
                 model: model,
                 request: value,
-                settings: try options.load(),
+                settings: settings,
                 frames: framesTo
             )
             print(rendered.text())

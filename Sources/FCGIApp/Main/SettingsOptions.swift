@@ -57,16 +57,10 @@ struct SettingsOptions: ParsableArguments {
     /// The text of a file of settings, with its name for messages.
     private static func read(_ path: String?) throws -> (name: String, text: String)? {
         guard let path else { return nil }
-        guard let file = fopen(path, "re") else {
-            throw ValidationError("\(SystemError("cannot read \(path)"))")
+        let bytes: [UInt8]
+        do throws(SystemError) { bytes = try readFile(path) } catch {
+            throw ValidationError("\(error)")
         }
-        defer { fclose(file) }
-        var bytes: [UInt8] = []
-        var part = [UInt8](repeating: 0, count: 65_536)
-        while case let count = fread(&part, 1, part.count, file), count > 0 {
-            bytes += part[..<count]
-        }
-        if ferror(file) != 0 { throw ValidationError("\(SystemError("cannot read \(path)"))") }
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw ValidationError("cannot read \(path): not UTF-8 text")
         }
