@@ -104,6 +104,28 @@ def test_unreadable_keys_are_503_not_401(new_house: Callable[..., House], tiny_m
     moved.rename(database)
     database.chmod(0o600)
     assert wait_for("the keys", 10, lambda: house.call("/v1/models").status == 200)
+    # A server that starts so does the same, and says why.
+    database.chmod(0o644)
+    os.kill(house.server_pid(), signal.SIGKILL)
+    ready = wait_for(
+        "the server", 10, lambda: next((a for a in [house.call("/readyz", key="")] if a.status == 503), None)
+    )
+    assert ready.json == {"status": "keys_unreadable"}
+    assert is_503_to_try_again(house.call("/v1/models"))
+    assert "every key is refused" in house.log and f"chmod go= {database}" in house.log
+    database.chmod(0o600)
+    assert wait_for("the keys", 10, lambda: house.call("/v1/models").status == 200)
+
+
+def test_a_server_that_is_stuck_is_said_so(new_house: Callable[..., House], tiny_models: Path) -> None:
+    house = start(new_house, tiny_models)
+    pid = house.server_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        stuck = house.call("/readyz", key="")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert stuck.status == 504 and "server did not answer" in stuck.error["message"]
 
 
 def test_pages_without_a_key_take_no_body(tiny: House) -> None:

@@ -57,6 +57,21 @@ import Testing
         #expect(server.authenticate(old.key).record == old.record)
     }
 
+    @Test func `a server may start with a database that others can read, and refuses every key`()
+        throws
+    {
+        let state = try TemporaryState()
+        let created = try state.key()
+        chmod(state.files.database, 0o644)
+        #expect(throws: KeyStoreError.self) { try state.server() }
+        let server = try KeyStore.openForServer(state.files, toleratesFailure: true)
+        #expect(server.failure?.description.contains("chmod go=") == true)
+        #expect(server.authenticate(created.key) == .refused)
+        chmod(state.files.database, 0o600)
+        #expect(eventually { server.authenticate(created.key).record == created.record })
+        #expect(server.failure == nil)
+    }
+
     @Test func `a missing database refuses every key until it is back`() throws {
         let state = try TemporaryState()
         let created = try state.key()

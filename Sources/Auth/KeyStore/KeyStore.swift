@@ -41,7 +41,7 @@ public final class KeyStore: Sendable {
         var observer: (@Sendable (Set<String>) -> Void)?
     }
 
-    private init(files: StateFiles, peppers: Peppers, view: consuming sending KeyView)
+    private init(files: StateFiles, peppers: Peppers, view: consuming sending KeyView?)
         throws(KeyStoreError)
     {
         dummy = try KeyFormat.randomBytes(32)
@@ -53,19 +53,24 @@ public final class KeyStore: Sendable {
     /// Opens the store for a server: checks files, pepper and database, and starts to follow
     /// changes.
     ///
+    /// `toleratesFailure`: whether a store comes back, too, when keys.db cannot be read; ``failure``
+    /// says why, and every key is refused until that is mended. A pepper that cannot be used is an error
+    /// always.
     /// - Throws: ``KeyStoreError`` whose description names the mend.
-    public static func openForServer(_ files: StateFiles) throws(KeyStoreError) -> KeyStore {
-        try files.check()
+    public static func openForServer(
+        _ files: StateFiles,
+        toleratesFailure: Bool = false
+    ) throws(KeyStoreError) -> KeyStore {
+        if !toleratesFailure { try files.check() }
         guard let peppers = try Peppers(reading: files) else {
             throw .pepper(
                 path: files.pepper,
                 problem: "is missing; restore it from your backup of it"
             )
         }
-        let view = try KeyView(files, peppers: peppers)
-        let store = try KeyStore(files: files, peppers: peppers, view: view)
+        let store = try KeyStore(files: files, peppers: peppers, view: nil)
         store.refresh(evenIfFresh: true)
-        if let failure = store.failure { throw failure }
+        if let failure = store.failure, !toleratesFailure { throw failure }
         store.follow()
         return store
     }

@@ -34,8 +34,9 @@ struct ServeCommand: ParsableCommand {
         let signals = tg_signalfd(wanted, Int32(wanted.count))
         guard signals >= 0 else { throw SystemError("cannot watch signals") }
         let keys =
-            try settings.authEnabled ? KeyStore.openForServer(Self.stateFiles(settings)) : nil
-        if let keys, keys.liveKeyCount() == 0 {
+            try settings.authEnabled
+            ? KeyStore.openForServer(Self.stateFiles(settings), toleratesFailure: true) : nil
+        if let keys, keys.failure == nil, keys.liveKeyCount() == 0 {
             log.warning("there is no live key yet: `torchgate keys create` makes one")
         }
         let application = Application(

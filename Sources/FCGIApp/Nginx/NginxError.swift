@@ -94,7 +94,7 @@ enum NginxError {
         Page(
             codes: [504],
             status: 504,
-            message: "The model did not answer in time.",
+            message: "The server did not answer in time.",
             type: "server_error",
             code: "upstream_timeout"
         ),
