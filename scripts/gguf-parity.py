@@ -7,7 +7,7 @@
 
 The default file is the default model. Exit status 1 where any logit of any position differs by more than
 the limit. PyPI's torch for x86-64 is a CUDA build, whose wheel brings the libraries that it links, GPU or
-not; any CPU wheel does as well (pip install --index-url … or --find-links …).
+not; a CPU wheel of the same version does as well, beside PyPI's torchvision too (cpu_torchvision.py).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import cpu_torchvision  # noqa: F401  before transformers
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
 import io
 import json
 import os
@@ -29,26 +28,19 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cpu_torchvision  # noqa: F401  before transformers
 import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-
-# PyPI's torchvision is built for CUDA: beside a CPU build of torch its operators do not load, and its
-# import fails for want of their declarations. Only its Python parts are used here.
-declared = torch.library.Library("torchvision", "FRAGMENT")
-for operator in ("nms", "qnms"):
-    with contextlib.suppress(RuntimeError):
-        declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-from transformers import (  # noqa: E402
+from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
-)  # fmt: skip
-from transformers.utils import logging  # noqa: E402
-from transformers.video_utils import VideoMetadata  # noqa: E402
+)
+from transformers.utils import logging
+from transformers.video_utils import VideoMetadata
 
 logging.disable_progress_bar()
 ROOT = Path(__file__).resolve().parents[1]

@@ -44,8 +44,8 @@ struct Golden {
 
 @Suite struct GoldenTests {
     static let names = [
-        "bdh", "llama-tied", "llama-llama3rope", "llama-bias", "qwen2", "qwen2-window", "qwen3",
-        "qwen3-yarn",
+        "bdh", "llama-tied", "llama-llama3rope", "llama-bias", "mistral", "qwen2", "qwen2-window",
+        "qwen3", "qwen3-yarn",
     ]
 
     @Test(arguments: names)

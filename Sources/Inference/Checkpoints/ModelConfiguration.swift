@@ -29,7 +29,9 @@ public struct ModelConfiguration: Sendable {
     /// A YaRN scaling lengthens what `max_position_embeddings` says where that is the trained length.
     public var contextLength: Int {
         // BDH has no longest sequence.
-        let trained = ["qwen2": 32_768, "qwen3": 32_768, "bdh": 1 << 20][modelType] ?? 2048
+        let trained =
+            ["qwen2": 32_768, "qwen3": 32_768, "mistral": 131_072, "bdh": 1 << 20][modelType]
+            ?? 2048
         let written = text("max_position_embeddings") ?? trained
         let rope = [member("rope_scaling"), member("rope_parameters")].compactMap { $0 }
             .first { ($0["rope_type"] ?? $0["type"])?.string == "yarn" }
@@ -77,7 +79,7 @@ public struct ModelConfiguration: Sendable {
         return ids
     }
 
-    private func text(_ key: String) -> Int? { member(key)?.int }
+    func text(_ key: String) -> Int? { member(key)?.int }
 
     /// A member of the text model's config: multimodal ones nest it.
     private func member(_ key: String) -> JSONValue? {

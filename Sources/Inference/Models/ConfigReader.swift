@@ -60,15 +60,19 @@ package struct ConfigReader {
         return try outer.bool("tie", otherwise: bool("tie_word_embeddings", otherwise: false))
     }
 
+    /// The sliding window as transformers has it: absent means 4096, null means none.
+    func window() throws(ModelError) -> Int? {
+        if let written = self[anyOf: "sliding_window"], written.isNull { return nil }
+        return try int("sliding_window", in: 1...1 << 30, otherwise: 4096)
+    }
+
     /// How many keys a row sees, by layer; layers that are not in the answer see all.
     ///
     /// As transformers: nothing unless `use_sliding_window`; then the layers that `layer_types` names,
     /// or those from `max_window_layers` on.
     func windows(layers: Int) throws(ModelError) -> [Int: Int] {
         guard try bool("use_sliding_window", otherwise: false) else { return [:] }
-        // Absent means 4096; null means none.
-        if let written = self[anyOf: "sliding_window"], written.isNull { return [:] }
-        let window = try int("sliding_window", in: 1...1 << 30, otherwise: 4096)
+        guard let window = try window() else { return [:] }
         let sliding: [Int]
         if let types = value("layer_types") {
             let words = types.array?.compactMap(\.string) ?? []

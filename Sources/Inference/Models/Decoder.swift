@@ -27,13 +27,23 @@ struct DecoderConfig {
     /// Keys that a row of a layer sees; no entry: all before it.
     var windows: [Int: Int] = [:]
 
-    /// What all families spell alike; `headSize` and `trained` are those of configs that name none.
-    init(_ reader: WeightReader, headSize: Int? = nil, trained: Int = 2048) throws(ModelError) {
+    /// What all families spell alike; `headSize`, `trained` and `keyHeads` are those of configs that name
+    /// none.
+    init(
+        _ reader: WeightReader,
+        headSize: Int? = nil,
+        trained: Int = 2048,
+        keyHeads standardKeyHeads: Int? = nil
+    ) throws(ModelError) {
         let config = ConfigReader(reader)
         layers = try config.int("num_hidden_layers", in: 1...1024)
         hidden = try config.int("hidden_size", in: 1...131_072)
         heads = try config.int("num_attention_heads", in: 1...1024)
-        keyHeads = try config.int("num_key_value_heads", in: 1...heads, otherwise: heads)
+        keyHeads = try config.int(
+            "num_key_value_heads",
+            in: 1...heads,
+            otherwise: standardKeyHeads ?? heads
+        )
         guard heads % keyHeads == 0 else {
             throw .config(
                 key: "num_key_value_heads",

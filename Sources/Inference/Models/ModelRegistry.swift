@@ -5,24 +5,26 @@ public import Weights
 
 /// The architectures that can be loaded.
 ///
-/// A new one is a file beside this and a line here.
+/// A new one is a file beside this, a case of `Architecture` and a line here.
 public enum ModelRegistry {
-    private typealias Loader = @Sendable (WeightReader) throws -> any CausalLanguageModel
-
-    private static let loaders: [String: Loader] = [
-        "bdh": { try BDH($0) },
-        "llama": { try Decoder($0, .llama($0)) },
-        "qwen2": { try Decoder($0, .qwen2($0)) },
-        "qwen2_5_vl": { SeeingDecoder(try Decoder($0, .qwen2_5VL($0)), try Qwen2_5VLTower($0)) },
-        "qwen3": { try Decoder($0, .qwen3($0)) },
-        "qwen3_vl": { SeeingDecoder(try Decoder($0, .qwen3VL($0)), try Qwen3VLTower($0)) },
-    ]
+    private static func load(_ architecture: Architecture, _ weights: WeightReader) throws
+        -> any CausalLanguageModel
+    {
+        switch architecture {
+        case .bdh: try BDH(weights)
+        case .llama: try Decoder(weights, .llama(weights))
+        case .mistral: try Decoder(weights, .mistral(weights))
+        case .qwen2: try Decoder(weights, .qwen2(weights))
+        case .qwen2_5VL:
+            SeeingDecoder(try Decoder(weights, .qwen2_5VL(weights)), try Qwen2_5VLTower(weights))
+        case .qwen3: try Decoder(weights, .qwen3(weights))
+        case .qwen3VL:
+            SeeingDecoder(try Decoder(weights, .qwen3VL(weights)), try Qwen3VLTower(weights))
+        }
+    }
 
     /// Architectures that are known and not supported, and the model to use in their place.
     private static let successors = ["qwen": "Qwen2.5-14B-Instruct"]
-
-    /// The `model_type`s that can be loaded, sorted.
-    public static var architectures: [String] { loaders.keys.sorted() }
 
     /// Loads a checkpoint's weights as `dtype`, those of matrix products in `form`.
     ///
@@ -36,17 +38,17 @@ public enum ModelRegistry {
         progress: @escaping (_ bytesDone: Int, _ total: Int) -> Void = { _, _ in }
     ) throws -> any CausalLanguageModel {
         guard device == "cpu" else { throw ModelError.device(device) }
-        guard let loader = loaders[checkpoint.modelType] else {
+        guard let architecture = Architecture(rawValue: checkpoint.modelType) else {
             if let successor = successors[checkpoint.modelType] {
                 throw ModelError.outdated(checkpoint.modelType, successor: successor)
             }
-            throw ModelError.architecture(checkpoint.modelType, known: architectures)
+            throw ModelError.architecture(checkpoint.modelType, known: Architecture.names)
         }
         _ = try StoredQuantisation(checkpoint.config)
         let reader = WeightReader(checkpoint, dtype: dtype, form: form, progress: progress)
         let model: any CausalLanguageModel
         do {
-            model = try Torch.checked { try loader(reader) }
+            model = try Torch.checked { try load(architecture, reader) }
         } catch ModelError.config(let key, let found, let expected) {
             // Named as the file's writer knows it.
             let name = checkpoint.spelling(of: key) ?? key

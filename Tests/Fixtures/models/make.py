@@ -2,7 +2,7 @@
 """Makes the small random checkpoints beside this script, and what transformers computes with them.
 
     venv=$(scripts/python-env.sh parity)
-    "$venv/bin/python" Tests/Fixtures/models/make.py [NAME …]
+    PYTHONPATH=scripts "$venv/bin/python" Tests/Fixtures/models/make.py [NAME …]
 
 The two of Llama are larger, with a tokeniser, for the tests of whole requests. Each of the others has
 config.json, model.safetensors and golden.safetensors: input_ids, the logits of every position and a greedy
@@ -21,12 +21,15 @@ import math
 import sys
 from pathlib import Path
 
+import cpu_torchvision  # noqa: F401  before transformers
 import gguf
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -57,6 +60,12 @@ MODELS = {
                 5e5, "llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                 original_max_position_embeddings=8192,
             ),
+        ),
+    ),
+    "mistral": (
+        MistralForCausalLM,
+        MistralConfig(
+            **COMMON, num_hidden_layers=2, head_dim=16, rope_parameters=rope(1e6), sliding_window=7,
         ),
     ),
     "qwen2": (
