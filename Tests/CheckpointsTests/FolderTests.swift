@@ -160,6 +160,11 @@ import Testing
                 "evil/name", "org/name", "packed", "single.Q4", "small", "text-only",
             ]
         )
+        let folders = ["\(bench.path)/models", "\(bench.path)/other"]
+        let unnamed = "\(bench.path)/models/bad name"
+        #expect(ModelCatalog.unnamed(directories: folders) == [unnamed])
+        // An id of its own serves it.
+        #expect(ModelCatalog.unnamed(named: ["x": unnamed], directories: folders).isEmpty)
         let byID = Dictionary(uniqueKeysWithValues: entries.map { ($0.id, $0) })
         #expect(byID["org/name"]?.path == "\(bench.path)/\(cache)/snapshots/abc")
         #expect(byID["evil/name"]?.path.hasSuffix("models--evil--name/snapshots/abc") == true)

@@ -71,6 +71,56 @@ import Testing
         #expect(finding.mend?.contains("name one of: tiny") == true)
     }
 
+    @Test func `a default model that the engine would refuse is a failure with a mend`() throws {
+        let model = "\(patient.folder)/models/tiny"
+        let weights = URL(fileURLWithPath: "\(model)/model.safetensors")
+        let whole = try Data(contentsOf: weights)
+        func failure() -> String {
+            let finding = patient.doctor.defaultModel()
+            return finding.result == .failure && finding.mend != nil ? finding.found : ""
+        }
+        try patient.config(#"{"model_type": "gpt2"}"#)
+        #expect(failure().contains("the architecture gpt2 is not supported; known: bdh, llama"))
+        try patient.config(
+            #"{"model_type": "llama", "num_attention_heads": 4, "num_key_value_heads": 3}"#
+        )
+        #expect(failure().contains("num_key_value_heads is 3, expected a divisor of 4"))
+        try patient.config("junk")
+        #expect(failure().contains("config.json"))
+        try patient.config(#"{"model_type": "mistral", "num_attention_heads": 8}"#)
+        #expect(patient.doctor.defaultModel().result == .ok)
+        try whole.dropLast().write(to: weights)
+        #expect(failure().contains("model.safetensors: "))
+        try (Data([0, 0, 0, 0, 0, 0, 0, 0x80]) + whole.dropFirst(8)).write(to: weights)
+        #expect(failure().contains("model.safetensors: "))
+        try FileManager.default.removeItem(at: weights)
+        try Data(#"{"weight_map": {"w": "part.safetensors"}}"#.utf8)
+            .write(to: URL(fileURLWithPath: "\(model)/model.safetensors.index.json"))
+        #expect(failure().contains("part.safetensors"))
+        try whole.write(to: URL(fileURLWithPath: "\(model)/part.safetensors"))
+        #expect(patient.doctor.defaultModel().result == .ok)
+        patient.doctor.models = [
+            CatalogEntry(
+                id: "tiny",
+                path: "\(patient.folder)/short.gguf",
+                created: Date(timeIntervalSince1970: 0),
+                ownedBy: "user",
+                hasWeights: true
+            )
+        ]
+        try Data("GGUF\u{3}\0\0\0".utf8)
+            .write(to: URL(fileURLWithPath: "\(patient.folder)/short.gguf"))
+        #expect(failure().contains("short.gguf: "))
+    }
+
+    @Test func `a model whose name cannot be an id is told of`() throws {
+        #expect(patient.doctor.modelFolders().result == .ok)
+        let folder = "\(patient.folder)/models"
+        try FileManager.default.copyItem(atPath: "\(folder)/tiny", toPath: "\(folder)/my größe")
+        let finding = patient.doctor.modelFolders()
+        #expect(finding.result == .warning && finding.mend?.contains("rename") == true)
+    }
+
     @Test func `an alias may be the default model`() {
         patient.doctor.settings.models.aliases = ["gpt": "tiny"]
         patient.doctor.settings.models.standard = "gpt"

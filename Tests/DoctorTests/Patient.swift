@@ -21,8 +21,11 @@ final class Patient {
                 attributes: [.posixPermissions: 0o700]
             )
         }
-        try Data("{}".utf8).write(to: URL(fileURLWithPath: "\(model)/config.json"))
-        try Data(count: 1000).write(to: URL(fileURLWithPath: "\(model)/model.safetensors"))
+        let config = #"{"model_type": "llama", "num_attention_heads": 4}"#
+        try Data(config.utf8).write(to: URL(fileURLWithPath: "\(model)/config.json"))
+        var weights = SafetensorsWriter()
+        weights.add("w", .float32, shape: [250], [Float](repeating: 0, count: 250))
+        try weights.data().write(to: URL(fileURLWithPath: "\(model)/model.safetensors"))
         var settings = Settings()
         settings.server.mode = .development
         settings.stateDirectory = "\(folder)/state"
@@ -45,6 +48,11 @@ final class Patient {
             readModel: { _ in nil }
         )
         try program("echo 1.2.3", at: engine)
+    }
+
+    /// Writes the model's config.json.
+    func config(_ text: String) throws {
+        try Data(text.utf8).write(to: URL(fileURLWithPath: "\(folder)/models/tiny/config.json"))
     }
 
     deinit { try? FileManager.default.removeItem(atPath: folder) }

@@ -17,6 +17,18 @@ extension Doctor {
                 mend: "correct the path, or drop it"
             )
         }
+        let unnamed = ModelCatalog.unnamed(
+            named: settings.models.settings.compactMapValues(\.path),
+            directories: folders
+        )
+        if let path = unnamed.first {
+            let more = unnamed.count > 1 ? " and \(unnamed.count - 1) more" : ""
+            return .warning(
+                name,
+                "\(path.debugDescription)\(more): the name cannot be an id (letters, digits, '.', '_', '-')",
+                mend: "rename it, or give it an id with models.settings.ID.path"
+            )
+        }
         guard !models.isEmpty else {
             return .failure(
                 name,
@@ -61,6 +73,20 @@ extension Doctor {
                 mend: "fetch model.safetensors, or the index with its parts"
             )
         }
+        if let closed = weightFiles.first(where: { access($0, R_OK) != 0 }) {
+            return .failure(
+                name,
+                "\(closed): \(systemMessage())",
+                mend: "chmod a+r it, or fetch it again"
+            )
+        }
+        do throws(CheckpointError) {
+            // Headers only, as the engine reads them.
+            let checkpoint = try Checkpoint(opening: entry.path)
+            try checkpoint.configuration.checkArchitecture()
+        } catch {
+            return .failure(name, "\(entry.path): \(error)", mend: Self.mend(of: error))
+        }
         if let problem = readModel(entry) {
             return .failure(
                 name,
@@ -68,16 +94,17 @@ extension Doctor {
                 mend: "fetch config.json and the tokeniser's files again, readable by the server"
             )
         }
-        let weights = weightFiles
-        if let closed = weights.first(where: { access($0, R_OK) != 0 }) {
-            return .failure(
-                name,
-                "\(closed): \(systemMessage())",
-                mend: "chmod a+r it, or fetch it again"
-            )
-        }
         let size = readable(bytes: weightBytes)
         return .ok(name, "\(entry.id), \(size) of weights, in \(entry.path)")
+    }
+
+    private static func mend(of error: CheckpointError) -> String {
+        switch error.kind {
+        case .missing: "fetch \(error.file) again, whole and readable by the server"
+        case .corrupt: "fetch \(error.file) again: it is damaged or was cut off"
+        case .unsupported:
+            "choose another model with models.default; served: \(Architecture.names.joined(separator: ", "))"
+        }
     }
 
     /// The model of requests that name none.
@@ -94,7 +121,7 @@ extension Doctor {
         guard FileFacts(entry.path)?.isFolder == true else { return [entry.path] }
         let names = (try? FileManager.default.contentsOfDirectory(atPath: entry.path)) ?? []
         let safe = names.filter { $0.hasSuffix(".safetensors") }
-        let files = safe.isEmpty ? names.filter { $0.hasSuffix(".gguf") } : safe
+        let files = safe.isEmpty ? names.filter { $0.hasSuffix(".gguf") || $0 == "model.pt" } : safe
         return files.sorted().map { "\(entry.path)/\($0)" }
     }
 

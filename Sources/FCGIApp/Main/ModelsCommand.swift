@@ -24,6 +24,13 @@ struct ModelsCommand: ParsableCommand {
             for entry in ModelFolders.entries(settings) {
                 print("\(entry.id)\t\(entry.ownedBy)\t\(entry.path)")
             }
+            for path in ModelFolders.unnamed(settings) {
+                let name = URL(fileURLWithPath: path).lastPathComponent.debugDescription
+                let line =
+                    "not listed: \(name): ids are letters, digits, '.', '_' and '-'; rename it, or set "
+                    + "models.settings.ID.path\n"
+                FileHandle.standardError.write(Data(line.utf8))
+            }
         }
     }
 

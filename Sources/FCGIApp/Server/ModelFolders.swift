@@ -13,6 +13,14 @@ public enum ModelFolders {
         )
     }
 
+    /// Paths of models that are not served for their names.
+    public static func unnamed(_ settings: Settings) -> [String] {
+        ModelCatalog.unnamed(
+            named: settings.models.settings.compactMapValues(\.path),
+            directories: settings.models.directories
+        )
+    }
+
     /// Where the Hugging Face cache is.
     static func huggingFaceHome(_ settings: Settings) -> String {
         let home = settings.models.huggingFaceHome

@@ -57,6 +57,26 @@ public enum ModelCatalog {
         return found.filter { ids.insert($0.id).inserted }.sorted { $0.id < $1.id }
     }
 
+    /// Paths of models in the folders whose names cannot be ids: with spaces, letters beyond ASCII, or other
+    /// signs that would not travel unchanged through addresses, shells and logs.
+    ///
+    /// Such a model is served under an id that the settings give to its path.
+    public static func unnamed(
+        named: [String: String] = [:],
+        directories: [String]
+    ) -> [String] {
+        let known = Set(named.values)
+        return directories.flatMap { directory in
+            names(in: directory).filter { !isPlain($0) && !$0.hasPrefix(".") }
+                .map { "\(directory)/\($0)" }
+                .filter { path in
+                    let name = String(path.dropFirst(directory.count + 1))
+                    return !known.contains(path)
+                        && entry(id: name, path: path, ownedBy: "user") != nil
+                }
+        }
+    }
+
     private static func names(in folder: String) -> [String] {
         ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted()
     }
