@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import json
 import os
 import re
@@ -12,12 +13,13 @@ import statistics
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from house import ROOT, House, wait_for
+from house import ROOT, Answer, House, sse_events, wait_for
 
 PROMPT = {"messages": [{"role": "user", "content": "go"}], "stream": True, "ignore_eos": True}
 
@@ -285,3 +287,57 @@ def test_beyond_the_queue_comes_503_with_retry_after(
     refused = [a for a in answers if a.status == 503]
     assert refused and len(refused) < 8
     assert refused[0].error["code"] == "server_overloaded" and int(refused[0].headers["retry-after"]) >= 1
+
+
+def events(answer: Answer) -> list[tuple[str | None, str]]:
+    assert answer.status == 200, answer.body
+    return list(sse_events(iter(answer.body.splitlines(keepends=True))))
+
+
+def test_a_stream_goes_on_after_the_last_event(tiny: House) -> None:
+    body = {**PROMPT, "max_tokens": 12, "session_id": "resumed", "temperature": 0}
+    path = "/v1/chat/completions"
+    whole = events(tiny.call(path, body))
+    ids = [name for name, _ in whole[:-1]]
+    assert ids == [f"resumed:{n}" for n in range(len(ids))] and whole[-1] == (None, "[DONE]")
+    # The same request again is the same stream from its begin; nothing is generated.
+    assert events(tiny.call(path, body)) == whole
+    for last in (0, 5, len(ids) - 1):
+        mark = f"resumed:{last}"
+        rest = whole[last + 1 :]
+        assert events(tiny.call(path, body, headers={"Last-Event-ID": mark})) == rest
+        assert events(tiny.call(f"{path}?last_event_id={mark}", body)) == rest
+        assert events(tiny.call("/v1/streams/resumed", headers={"Last-Event-ID": mark})) == rest
+    assert events(tiny.call("/v1/streams/resumed")) == whole
+    # Never a silent gap, never another stream.
+    ahead = tiny.call(path, body, headers={"Last-Event-ID": f"resumed:{len(ids) + 5}"})
+    assert ahead.status == 409 and ahead.error["code"] == "events_expired"
+    unknown = tiny.call(path, {**body, "session_id": "lost"}, headers={"Last-Event-ID": "lost:3"})
+    assert unknown.status == 409 and unknown.error["code"] == "events_expired"
+    for wrong in ("other:1", "resumed:", "resumed:-1", "resumed:" + "9" * 30):
+        answer = tiny.call(path, body, headers={"Last-Event-ID": wrong})
+        assert answer.status == 400 and answer.error["param"] == "last_event_id", wrong
+    other = tiny.new_key("--owner", "somebody-else")["key"]
+    foreign = tiny.call("/v1/streams/resumed", key=other)
+    missing = tiny.call("/v1/streams/missing", key=other)
+    assert (foreign.status, missing.status) == (404, 404)
+    assert foreign.error["code"] == missing.error["code"] == "stream_not_found"
+
+
+def test_a_reader_that_was_cut_off_takes_up_a_running_stream(
+    new_house: Callable[..., House], tiny_models: Path
+) -> None:
+    house = scripted(new_house, tiny_models, 20)
+    body = {**PROMPT, "max_tokens": 100, "session_id": "cut"}
+    request = urllib.request.Request(
+        house.base + "/v1/chat/completions",
+        data=json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {house.key}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20, context=house.context()) as reply:
+        seen = list(itertools.islice(sse_events(iter(reply)), 20))
+    mark = str(seen[-1][0])
+    rest = events(house.call("/v1/streams/cut", headers={"Last-Event-ID": mark}))
+    names = [name for name, _ in seen + rest[:-1]]
+    assert names == [f"cut:{n}" for n in range(len(names))]
+    assert seen + rest == events(house.call("/v1/chat/completions", body))

@@ -247,6 +247,15 @@ def test_a_looping_template_is_500_within_a_second(new_house: Callable[..., Hous
     assert time.monotonic() - started < 2
 
 
+BROKEN = [
+    ("cut-tokenizer", "tokenizer.json", '{"version": "1.0", "model": {"type": "BPE", "vo'),
+    ("junk-config", "config.json", "junk"),
+    ("syntax", "chat_template.jinja", "{% if messages %}{{ messages | nonsense }}{% endfor %}"),
+    ("failing", "chat_template.jinja", "{{ messages[0]['content'] + 1 }}"),
+]
+"""Model, its broken file, what stands in it."""
+
+
 def test_damaged_models_are_503_and_nothing_else_stops(new_house: Callable[..., House]) -> None:
     house = new_house({"ENGINE_COOL_DOWN": "1"})
     house.stop()
@@ -271,6 +280,14 @@ def test_damaged_models_are_503_and_nothing_else_stops(new_house: Callable[..., 
     source = next((ROOT / ".deps/models/SmolLM2-135M-Instruct").glob("*.gguf"))
     with source.open("rb") as file:
         (cut / "cut.gguf").write_bytes(file.read(20_000_000))
+    for broken, file, text in BROKEN:
+        (models / broken).mkdir()
+        for other in whole.iterdir():
+            if other.name != file:
+                (models / broken / other.name).symlink_to(other)
+        (models / broken / file).write_text(text)
+    (models / "short").mkdir()
+    (models / "short" / "short.gguf").write_bytes(b"GGUF\3\0\0\0")
     house.models_dir = str(models)
     house.start()
     for model in ("lying", "cut"):
@@ -279,4 +296,13 @@ def test_damaged_models_are_503_and_nothing_else_stops(new_house: Callable[..., 
         assert answer.error["code"] == "model_load_failed"
         assert "retry-after" in answer.headers
         assert "/" not in answer.error["message"]
+    # What only the server reads: its log has the cause, once, and nothing of the request.
+    for model, file in [(model, file) for model, file, _ in BROKEN] + [("short", "short.gguf")]:
+        for _ in range(2):
+            answer = house.chat("marked-4711", model=model, max_tokens=1)
+            assert answer.status in (500, 503), (model, answer.body)
+            assert "/" not in answer.error["message"]
+        lines = [x for x in house.log.splitlines() if "model cannot be used" in x and f"/{model}" in x]
+        assert len(lines) == 1 and file in lines[0], (model, lines)
+    assert "marked-4711" not in house.log
     assert house.chat("hi", model="llama-tied", max_tokens=1).status == 200

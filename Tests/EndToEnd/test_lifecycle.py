@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import json
 import os
 import random
 import re
@@ -44,11 +45,21 @@ def test_new_files_of_a_model_are_served_by_a_new_engine(
     first = house.chat("hi", max_tokens=4)
     assert first.status == 200
     engines = house.engine_pids()
-    assert house.chat("hi", max_tokens=4).text == first.text and house.engine_pids() == engines
+    again = house.chat("hi", max_tokens=4)
+    assert again.text == first.text and house.engine_pids() == engines
     weights = models / "tiny" / "model.safetensors"
     weights.write_bytes(weights.read_bytes())
-    assert house.chat("hi", max_tokens=4).text == first.text
+    other = house.chat("hi", max_tokens=4)
+    assert other.text == first.text
     assert house.engine_pids() and house.engine_pids() != engines
+    # Each answer names the weights that gave it, the one that loads them too.
+    prints = [answer.json["system_fingerprint"] for answer in (first, again, other)]
+    assert prints[0] == prints[1] and prints[0] != prints[2], prints
+    assert all(text.startswith("fp_") for text in prints)
+    house.call("/unload", method="POST", raw=b"")
+    streamed = house.chat("hi", max_tokens=4, stream=True).body.decode()
+    chunks = [json.loads(line[6:]) for line in streamed.splitlines() if line.startswith("data: {")]
+    assert {chunk["system_fingerprint"] for chunk in chunks} == {prints[2]}
 
 
 def test_models_take_turns_on_one_engine(new_house: Callable[..., House], tiny_models: Path) -> None:

@@ -47,7 +47,6 @@ import Testing
         #expect(try submit(fleet, "a").0.ended())
         #expect(try submit(fleet, "c").0.ended())
         #expect(models(fleet) == ["a", "c"])
-        #expect(fleet.loaded(modelID: "c")?.modelID == "c" && fleet.loaded(modelID: "b") == nil)
         #expect(fleet.summary().loads == 3)
     }
 

@@ -82,7 +82,9 @@ import Testing
         }
     }
 
-    @Test func `started is heard again after the engine died`() throws {
+    @Test func `started names the model that answers, and is heard again after the engine died`()
+        throws
+    {
         var machine = SupervisorMachine(settings: SupervisorSettings())
         let id = try submit(&machine)
         var heard: [GenerationEvent] = []
@@ -92,7 +94,8 @@ import Testing
             machine.gone(now: 1)
             for case .deliver(id, let event) in machine.takeActions() { heard.append(event) }
         }
-        #expect(heard.count { $0 == .started } == 2 && heard.count { $0 == .restarted } == 2)
+        #expect(heard.count { $0 == .started(Samples.model) } == 2)
+        #expect(heard.count { $0 == .restarted } == 2)
     }
 
     @Test func `an adopted engine stays as long as the earlier front promised`() throws {

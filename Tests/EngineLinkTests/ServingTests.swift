@@ -154,8 +154,8 @@ import Testing
         #expect(stage.wait { $0.running == 1 && $0.requests.first?.phase == .prefill })
         stage.supervisor.cancel(prefilling.name)
         #expect(stage.supervisor.status().running == 0)
-        #expect(eventually { prefilling.events.contains(.started) })
-        #expect(!loading.events.contains(.started))
+        #expect(eventually { prefilling.hasStarted })
+        #expect(!loading.hasStarted)
     }
 
     @Test func `cancelling the last open choice finishes the generation`() throws {

@@ -142,6 +142,10 @@ final class Audience: Sendable {
         if case .failed(let failure) = events.last { failure } else { nil }
     }
 
+    var hasStarted: Bool {
+        events.contains { if case .started = $0 { true } else { false } }
+    }
+
     var hasEnded: Bool {
         switch events.last {
         case .finished, .failed: true

@@ -119,6 +119,16 @@ extension APIError {
         )
     }
 
+    /// 404: the caller has no stream of this name, running or lately finished.
+    public static func streamNotFound(_ id: String) -> APIError {
+        APIError(
+            status: 404,
+            type: .invalidRequest,
+            code: "stream_not_found",
+            message: "You have no stream '\(quote(id))'. Finished ones are kept for a while only."
+        )
+    }
+
     /// 413: the body is larger than `limit` bytes.
     public static func requestTooLarge(limit: Int) -> APIError {
         APIError(

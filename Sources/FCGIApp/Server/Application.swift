@@ -27,6 +27,7 @@ public final class Application: Sendable {
     let log: Logger
     private let accessLog: Logger
     private let draining = Mutex(false)
+    private let keysTrouble = Mutex<String?>(nil)
 
     /// Puts the rooms together.
     ///
@@ -58,7 +59,7 @@ public final class Application: Sendable {
         engines = EngineFleet(settings: bounds, launchers: launchers) { line in
             log.info("\(line)", metadata: ["part": "engine"])
         }
-        models = ModelLibrary(settings: settings)
+        models = ModelLibrary(settings: settings, log: log)
         var limits = RequestLimits()
         limits.messages = settings.limits.messages
         limits.stopStrings = settings.limits.stopStrings
@@ -69,7 +70,7 @@ public final class Application: Sendable {
         let room = MediaRoom(settings.media) { line in
             log.warning("\(line)", metadata: ["part": "media"])
         }
-        prompts = PromptMaker(settings: settings, room: room)
+        prompts = PromptMaker(settings: settings, room: room, faults: models.faults)
         generator = Generator(
             settings: settings,
             engines: engines,
@@ -83,8 +84,11 @@ public final class Application: Sendable {
         }
     }
 
-    /// Whether new work is accepted.
-    var acceptsWork: Bool { !draining.withLock { $0 } && keys?.failure == nil }
+    /// Why no new work is accepted, a word for the public pages; nil where it is.
+    var refusal: String? {
+        if draining.withLock({ $0 }) { return "draining" }
+        return keys?.failure == nil ? nil : "keys_unreadable"
+    }
 
     /// Loads the default model if the settings say so.
     public func preload() {
@@ -97,6 +101,22 @@ public final class Application: Sendable {
     /// What has to be done about once a second.
     public func tick() {
         for stream in generator.registry.sweep() { generator.cancel(stream) }
+        watchKeys()
+    }
+
+    /// Says once why every key is refused, and once that it is over.
+    private func watchKeys() {
+        let failure = keys?.failure.map { "\($0)" }
+        let isNews = keysTrouble.withLock { known in
+            defer { known = failure }
+            return known != failure
+        }
+        guard isNews else { return }
+        if let failure {
+            log.error("every key is refused: \(failure)", metadata: ["part": "keys"])
+        } else {
+            log.notice("keys can be read again", metadata: ["part": "keys"])
+        }
     }
 
     /// Takes no new work, lets what runs end, then lets go of the engine.
@@ -171,6 +191,7 @@ public final class Application: Sendable {
         case .models: listModels(call, principal)
         case .repositories: listRepositories(call, principal)
         case .model(let id): try showModel(call, principal, id: id)
+        case .stream(let id): try resumeStream(call, principal, id: id)
         case .tokenize: try tokenize(call, principal)
         case .detokenize: try detokenize(call, principal)
         case .status: status(call)

@@ -14,7 +14,6 @@ typealias GenerationStream = EventStream<StreamItem, GenerationContext>
 struct Delivery {
     let call: Call
     let stream: GenerationStream
-    let writer: ItemWriter
     let settings: Settings
     /// Seconds after which asking again makes sense while the model loads.
     let retrySeconds: @Sendable () -> Int
@@ -38,8 +37,9 @@ struct Delivery {
 
     // MARK: Streamed
 
-    /// Sends events as they come, one write and flush for all that came at once.
+    /// Sends events from an index on as they come, one write and flush for all that came at once.
     func stream(from index: Int = 0) -> Ending {
+        var writer: ItemWriter?
         var reader = stream.log.reader(from: index)
         watch()
         var open = false
@@ -55,7 +55,9 @@ struct Delivery {
                     call.send(error)
                     return .complete
                 }
-                append(items, from: from, to: &output)
+                let known = writer ?? stream.context.writer
+                writer = known
+                append(items, from: from, with: known, to: &output)
             case .ended:
                 ServerSentEvents.appendDone(to: &output)
                 send(output, opening: &open)
@@ -82,7 +84,12 @@ struct Delivery {
         }
     }
 
-    private func append(_ items: [StreamItem], from: Int, to output: inout [UInt8]) {
+    private func append(
+        _ items: [StreamItem],
+        from: Int,
+        with writer: ItemWriter,
+        to output: inout [UInt8]
+    ) {
         for (place, item) in items.enumerated() {
             let start = output.count
             var shown = true
@@ -176,7 +183,7 @@ struct Delivery {
                     )
                 }
                 var output: [UInt8] = []
-                writer.appendWhole(answers, usage, timings, to: &output)
+                stream.context.writer.appendWhole(answers, usage, timings, to: &output)
                 call.send(status: 200, output)
                 return .complete
             case .woken:

@@ -18,6 +18,7 @@ final class GenerationContext: Sendable {
         var phase = Phase.queued
         var loadingSince = 0.0
         var times = Times()
+        var fingerprint: String?
     }
 
     /// Moments in seconds of the monotonic clock; 0 = not yet.
@@ -29,19 +30,41 @@ final class GenerationContext: Sendable {
         var firstToken = 0.0
     }
 
-    /// The head of its chunks.
-    let head: ResponseHead
+    /// All of the head but the fingerprint.
+    private let base: ResponseHead
+    private let makeWriter: @Sendable (ResponseHead) -> ItemWriter
     /// The key it is counted on.
     let keyID: String
     /// The request that began it, for the logs.
     let requestID: String
     private let state = Mutex(State())
 
-    init(head: ResponseHead, keyID: String, requestID: String) {
-        self.head = head
+    init(
+        head: ResponseHead,
+        keyID: String,
+        requestID: String,
+        writer: @escaping @Sendable (ResponseHead) -> ItemWriter
+    ) {
+        base = head
+        makeWriter = writer
         self.keyID = keyID
         self.requestID = requestID
         state.withLock { $0.times.submitted = monotonicSeconds() }
+    }
+
+    /// Writes its items, the same for each reader; to be asked for once there is an item: before, nobody
+    /// knows who answers.
+    var writer: ItemWriter {
+        var head = base
+        head.systemFingerprint = state.withLock { $0.fingerprint }
+        return makeWriter(head)
+    }
+
+    /// Notes who answers.
+    ///
+    /// The first word counts: an engine after a crash has the same revision, or the generation fails.
+    func note(fingerprint: String) {
+        state.withLock { $0.fingerprint = $0.fingerprint ?? fingerprint }
     }
 
     var phase: Phase { state.withLock { $0.phase } }

@@ -84,7 +84,8 @@ final class GenerationRun: Sendable {
             _ = stream.context.enter(.queued)
         case .loading(let fraction):
             if stream.context.enter(.loading(fraction)) { stream.log.wake() }
-        case .started:
+        case .started(let model):
+            stream.context.note(fingerprint: Build.fingerprint(of: model))
             _ = stream.context.enter(.running)
         case .restarted:
             generator.log.notice(

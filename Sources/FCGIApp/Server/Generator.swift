@@ -51,19 +51,22 @@ final class Generator: Sendable {
 
     /// Opens the stream of a request and, unless the same request runs already, starts its generation.
     ///
-    /// The caller reads it and then calls `release`.
+    /// The caller reads it and then calls `release`. `isResumed`: only a stream that is there will do.
     /// - Throws: 409, 429 or 503.
     func start(
         _ plan: GenerationPlan,
         _ call: Call,
         principal: Principal,
         head: ResponseHead,
-        sessionID: String?
+        sessionID: String?,
+        isResumed: Bool,
+        writer: @escaping @Sendable (ResponseHead) -> ItemWriter
     ) throws(APIError) -> GenerationStream {
         let context = GenerationContext(
             head: head,
             keyID: principal.keyID,
-            requestID: call.requestID
+            requestID: call.requestID,
+            writer: writer
         )
         let opening = registry.open(
             StreamKey(owner: principal.owner, session: sessionID ?? head.id),
@@ -76,6 +79,7 @@ final class Generator: Sendable {
         case .existing(let stream): return stream
         case .created(let stream):
             do throws(APIError) {
+                if isResumed { throw .eventsExpired(first: nil) }
                 try reserve(plan, call, principal)
                 try submit(plan, stream, principal)
                 // A key that was revoked before the stream was known to `cancelAll` is seen here.

@@ -1,6 +1,7 @@
 internal import Checkpoints
 internal import EngineLink
 internal import Foundation
+internal import Logging
 internal import OpenAI
 internal import Settings
 internal import Synchronization
@@ -24,7 +25,13 @@ final class ModelLibrary: Sendable {
     /// One reader of files at a time: two requests must not parse the same vocabulary twice.
     private let reading = Mutex(())
 
-    init(settings: Settings) { self.settings = settings }
+    /// Hears of models that cannot be read.
+    let faults: ModelFaults
+
+    init(settings: Settings, log: Logger? = nil) {
+        self.settings = settings
+        faults = ModelFaults(log: log)
+    }
 
     /// Everything that is there; looked up again after two seconds.
     func catalog() -> [CatalogEntry] {
@@ -91,11 +98,14 @@ final class ModelLibrary: Sendable {
         if let model = known() { return model }
         let result: Result<ServedModel, APIError> = reading.withLock { _ in
             if let model = known() { return .success(model) }
-            do throws(APIError) {
+            do throws(ModelFault) {
                 let model = try ServedModel(entry, identity: identity)
                 state.withLock { $0.served[entry.id] = model }
                 return .success(model)
-            } catch { return .failure(error) }
+            } catch {
+                faults.note(error, model: entry.id, path: entry.path, identity: identity)
+                return .failure(error.error)
+            }
         }
         return try result.get()
     }

@@ -13,6 +13,8 @@ internal import Settings
 struct PromptMaker: Sendable {
     let settings: Settings
     let room: MediaRoom
+    /// Hears of templates that fail.
+    let faults: ModelFaults
 
     /// Who asks, as far as sources of media depend on it.
     struct Caller: Sendable {
@@ -48,11 +50,7 @@ struct PromptMaker: Sendable {
             )
         }
         let mediaSeconds = monotonicSeconds() - start
-        let prompt = try model.template.prompt(
-            conversation,
-            clock: templateClock(),
-            seconds: settings.limits.templateTimeout
-        )
+        let prompt = try render(conversation, model)
         guard let vision = model.vision else {
             return PreparedPrompt(text: prompt.text, ids: prompt.ids, media: [])
         }
@@ -60,6 +58,21 @@ struct PromptMaker: Sendable {
         var placed = try placement.place(prompt, zip(parts, prepared).map { ($0.kind, $1) })
         placed.mediaSeconds = mediaSeconds
         return placed
+    }
+
+    private func render(_ conversation: Conversation, _ model: ServedModel) throws(APIError)
+        -> PromptTemplate.Prompt
+    {
+        do throws(ModelFault) {
+            return try model.template.prompt(
+                conversation,
+                clock: templateClock(),
+                seconds: settings.limits.templateTimeout
+            )
+        } catch {
+            faults.note(error, model: model.id, path: model.path, identity: model.identity)
+            throw error.error
+        }
     }
 
     private func prepare(

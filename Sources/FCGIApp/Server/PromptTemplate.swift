@@ -16,10 +16,13 @@ struct PromptTemplate: Sendable {
 
     private let tokenizer: Tokenizer
     private let templates: ChatTemplates
+    /// Where the template is from, for the log.
+    private let file: String
 
     /// Finds and reads the model's templates; a model without one gets ChatML or plain lines.
     /// - Throws: 500 `template_error` where a template cannot be read.
-    init(of configuration: ModelConfiguration, tokenizer: Tokenizer) throws(APIError) {
+    init(of configuration: ModelConfiguration, tokenizer: Tokenizer) throws(ModelFault) {
+        file = Self.file(of: configuration)
         self.tokenizer = tokenizer
         do throws(TemplateError) {
             if let metadata = configuration.ggufMetadata {
@@ -46,8 +49,20 @@ struct PromptTemplate: Sendable {
                 )
             }
         } catch {
-            throw .templateError("The model's chat template cannot be read.")
+            throw ModelFault(
+                error: .templateError("The model's chat template cannot be read."),
+                cause: "\(file): chat template: \(ModelFault.cause(of: error))"
+            )
         }
+    }
+
+    /// The base name of the file that the template is in.
+    private static func file(of configuration: ModelConfiguration) -> String {
+        if let path = configuration.ggufPath { return URL(fileURLWithPath: path).lastPathComponent }
+        let names = ["chat_template.jinja", "chat_template.json", "tokenizer_config.json"]
+        return names.first {
+            FileManager.default.fileExists(atPath: "\(configuration.path)/\($0)")
+        } ?? "-"
     }
 
     /// Whether the model has no template of its own, so that media have no place.
@@ -57,7 +72,7 @@ struct PromptTemplate: Sendable {
     ///
     /// `clock`: what `strftime_now` tells. `seconds`: how long the template may run.
     /// - Throws: 400 where the template refuses the conversation, 500 where it fails.
-    func prompt(_ conversation: Conversation, clock: Date, seconds: Double) throws(APIError)
+    func prompt(_ conversation: Conversation, clock: Date, seconds: Double) throws(ModelFault)
         -> Prompt
     {
         var request = ChatTemplates.Request(
@@ -80,15 +95,19 @@ struct PromptTemplate: Sendable {
             rendered = try templates.render(request)
         } catch {
             if error.kind == .raised {
-                throw .invalidValue(
+                let answer = APIError.invalidValue(
                     "messages",
                     "the model's chat template refuses them: \(APIError.quote(error.message))"
                 )
+                throw ModelFault(error: answer, cause: nil)
             }
-            throw .templateError(
+            let message =
                 error.kind == .limit
-                    ? "The model's chat template took too long or grew too large."
-                    : "The model's chat template failed on these messages."
+                ? "The model's chat template took too long or grew too large."
+                : "The model's chat template failed on these messages."
+            throw ModelFault(
+                error: .templateError(message),
+                cause: "\(file): chat template: \(ModelFault.cause(of: error))"
             )
         }
         let segments = rendered.segments.map {

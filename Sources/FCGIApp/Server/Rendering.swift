@@ -34,9 +34,11 @@ public enum Rendering {
                 hasWeights: false
             )
         } else {
-            entry = try readable { () throws(APIError) in try library.entry(named: model) }
+            entry = try readable(of: model, library) { () throws(APIError) in
+                try library.entry(named: model)
+            }
         }
-        let prompt = try readable { () throws(APIError) in
+        let prompt = try readable(of: entry.id, library) { () throws(APIError) in
             let served = try library.read(entry)
             var limits = RequestLimits()
             limits.media = settings.media.perRequest
@@ -45,7 +47,7 @@ public enum Rendering {
             var media = settings.media
             media.spares = 0
             let room = MediaRoom(media) { FileHandle.standardError.write(Data("\($0)\n".utf8)) }
-            let maker = PromptMaker(settings: settings, room: room)
+            let maker = PromptMaker(settings: settings, room: room, faults: library.faults)
             let caller = PromptMaker.Caller(name: "-", permissions: [.url, .file])
             return try maker.prompt(decoded.conversation, served, caller)
         }
@@ -76,9 +78,15 @@ public enum Rendering {
         public let description: String
     }
 
-    private static func readable<T>(_ body: () throws(APIError) -> T) throws -> T {
+    private static func readable<T>(
+        of model: String,
+        _ library: ModelLibrary,
+        _ body: () throws(APIError) -> T
+    ) throws -> T {
         do throws(APIError) { return try body() } catch {
-            throw Failure(description: "\(error.param.map { "\($0): " } ?? "")\(error.message)")
+            let place = error.param.map { "\($0): " } ?? ""
+            let cause = library.faults.cause(of: model).map { " (\($0))" } ?? ""
+            throw Failure(description: place + error.message + cause)
         }
     }
 }

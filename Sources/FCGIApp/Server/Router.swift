@@ -14,6 +14,8 @@ enum Endpoint: Equatable {
     case model(String)
     /// GET /models: what lies on the disk
     case repositories
+    /// GET /v1/streams/{session_id}: events again
+    case stream(String)
     /// POST /v1/tokenize
     case tokenize
     /// POST /v1/detokenize
@@ -50,7 +52,7 @@ enum Endpoint: Equatable {
         case .root, .health, .live, .ready, .authentication: .open
         case .unload: .scope(.admin)
         case .metrics: .loopbackOrAdmin
-        case .chatCompletions, .completions, .models, .model, .repositories, .tokenize,
+        case .chatCompletions, .completions, .models, .model, .repositories, .stream, .tokenize,
             .detokenize, .status:
             .scope(.infer)
         }
@@ -62,6 +64,7 @@ enum Endpoint: Equatable {
         case .chatCompletions: "chat_completions"
         case .completions: "completions"
         case .models, .model, .repositories: "models"
+        case .stream: "streams"
         case .tokenize: "tokenize"
         case .detokenize: "detokenize"
         case .status: "status"
@@ -117,6 +120,8 @@ enum Router {
         default:
             if path.hasPrefix("/v1/models/"), path.utf8.count < 512 {
                 ("GET", .model(String(path.dropFirst("/v1/models/".count))))
+            } else if path.hasPrefix("/v1/streams/"), path.utf8.count < 256 {
+                ("GET", .stream(String(path.dropFirst("/v1/streams/".count))))
             } else {
                 nil
             }

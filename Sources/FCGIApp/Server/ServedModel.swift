@@ -29,32 +29,31 @@ final class ServedModel: Sendable {
     var vocabularySize: Int { max(configuration.vocabularySize, tokenizer.vocabularySize) }
 
     /// Reads what the front needs of a model.
-    /// - Throws: `APIError`, 503, with a message from the catalogue.
-    init(_ entry: CatalogEntry, identity: String) throws(APIError) {
+    /// - Throws: `ModelFault`, 503 or 500, with a message from the catalogue.
+    init(_ entry: CatalogEntry, identity: String) throws(ModelFault) {
         id = entry.id
         path = entry.path
         self.identity = identity
         do throws(CheckpointError) {
             configuration = try ModelConfiguration(opening: entry.path)
         } catch {
-            throw .modelLoadFailed(Self.sentence(for: error.kind), retryAfter: 10)
+            throw Self.fault(Self.sentence(for: error), "\(error)")
         }
         do throws(TokenizerError) {
             tokenizer = try Self.tokenizer(of: configuration)
         } catch {
-            throw .modelLoadFailed("The model's tokeniser cannot be used.", retryAfter: 10)
+            throw Self.fault("The model's tokeniser cannot be used.", "\(error)")
         }
         do throws(CheckpointError) {
             try configuration.check(tokenizerSize: tokenizer.vocabularySize)
         } catch {
             let message = "The model's files do not fit each other: \(error.detail)."
-            throw .modelLoadFailed(message, retryAfter: 10)
+            throw Self.fault(message, "\(error)")
         }
         do throws(CheckpointError) {
             vision = try VisionProcessor(of: configuration)
         } catch {
-            let message = "The model's processor files cannot be used: \(error)."
-            throw .modelLoadFailed(message, retryAfter: 10)
+            throw Self.fault("The model's processor files cannot be used: \(error).", "\(error)")
         }
         template = try PromptTemplate(of: configuration, tokenizer: tokenizer)
         var stops = configuration.eosTokenIDs.compactMap(Int32.init(exactly:))
@@ -69,10 +68,15 @@ final class ServedModel: Sendable {
         defaults = SamplingDefaults(generationConfig: configuration.generationConfig)
     }
 
-    private static func sentence(for kind: CheckpointError.Kind) -> String {
-        switch kind {
-        case .missing: "The model's files are missing or cannot be read."
-        case .corrupt: "The model's files are damaged."
+    private static func fault(_ message: String, _ cause: String) -> ModelFault {
+        ModelFault(error: .modelLoadFailed(message, retryAfter: 10), cause: cause)
+    }
+
+    /// Names the file that is at fault, without its folder.
+    private static func sentence(for error: CheckpointError) -> String {
+        switch error.kind {
+        case .missing: "The model's files are missing or cannot be read: \(error.file)."
+        case .corrupt: "The model's files are damaged: \(error.file)."
         case .unsupported: "The model's architecture, format or settings are not supported."
         }
     }

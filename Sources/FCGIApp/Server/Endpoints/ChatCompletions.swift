@@ -34,7 +34,8 @@ extension Application {
             keepAlive: request.options.keepAlive?.engineSeconds
         )
         let head = responseHead(prefix: "chatcmpl", model, session: request.options.sessionID)
-        try answer(call, principal, plan, request.options, .chat(head, request.options), head)
+        let options = request.options
+        try answer(call, principal, plan, options, head) { .chat($0, options) }
     }
 
     /// Starts the generation and carries its answer, streamed or whole, to the client.
@@ -43,9 +44,10 @@ extension Application {
         _ principal: Principal,
         _ plan: GenerationPlan,
         _ options: GenerationOptions,
-        _ writer: ItemWriter,
-        _ head: ResponseHead
+        _ head: ResponseHead,
+        writer: @escaping @Sendable (ResponseHead) -> ItemWriter
     ) throws(APIError) {
+        let resumed = options.stream ? try call.lastEvent(of: options.sessionID) : nil
         log.info(
             "generation",
             metadata: [
@@ -61,32 +63,42 @@ extension Application {
             call,
             principal: principal,
             head: head,
-            sessionID: options.sessionID
+            sessionID: options.sessionID,
+            isResumed: resumed != nil,
+            writer: writer
         )
+        deliver(stream, to: call) { delivery in
+            options.stream
+                ? delivery.stream(from: resumed.map { $0 + 1 } ?? 0)
+                : delivery.whole(choices: plan.prompts.count * plan.n)
+        }
+    }
+
+    /// Carries a stream to a reader, who is counted, until either ends.
+    func deliver(
+        _ stream: GenerationStream,
+        to call: Call,
+        _ read: (Delivery) -> Delivery.Ending
+    ) {
         let delivery = Delivery(
             call: call,
             stream: stream,
-            writer: writer,
             settings: settings,
             retrySeconds: { [engines] in engines.summary().retrySeconds }
         )
-        let ending =
-            options.stream
-            ? delivery.stream() : delivery.whole(choices: plan.prompts.count * plan.n)
+        let ending = read(delivery)
         if ending == .deadline { generator.cancel(stream) }
         if ending == .clientGone { metrics.count("torchgate_clients_gone_total") }
         generator.release(stream)
     }
 
-    /// What every chunk of an answer begins with.
+    /// What every chunk of an answer begins with, but for the engine's fingerprint.
     func responseHead(prefix: String, _ model: ServedModel, session: String?) -> ResponseHead {
-        let loaded = engines.loaded(modelID: model.id)
-        let fingerprint = loaded.map { "fp_\($0.revision)_\($0.dtype)_\(Build.version)" }
-        return ResponseHead(
+        ResponseHead(
             id: session ?? "\(prefix)-\(Self.randomID())",
             created: Int(Date().timeIntervalSince1970),
             model: model.id,
-            systemFingerprint: fingerprint
+            systemFingerprint: nil
         )
     }
 

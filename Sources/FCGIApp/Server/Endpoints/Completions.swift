@@ -33,7 +33,6 @@ extension Application {
         let stop = try resolver.stop(promptTokens: longest, param: "prompt")
         let n = request.options.n ?? 1
         let head = responseHead(prefix: "cmpl", model, session: request.options.sessionID)
-        let items = ItemWriter.completion(head, request.options)
         let plan = GenerationPlan(
             model: model,
             load: models.loadRequest(for: model),
@@ -46,7 +45,8 @@ extension Application {
             logprobs: request.logprobs,
             keepAlive: request.options.keepAlive?.engineSeconds
         )
-        try answer(call, principal, plan, request.options, items, head)
+        let options = request.options
+        try answer(call, principal, plan, options, head) { .completion($0, options) }
     }
 
     /// A placeholder without its medium is no text: the engine has nothing to put there.

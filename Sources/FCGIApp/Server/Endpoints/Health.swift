@@ -12,23 +12,25 @@ extension Application {
     /// GET /livez: the process answers.
     func live(_ call: Call) { call.send(["status": "ok"]) }
 
-    /// GET /readyz: new work is accepted, also with the model unloaded; 503 while draining.
+    /// GET /readyz: new work is accepted, also with the model unloaded; 503 while draining, and while the
+    /// keys cannot be read (the log says why).
     func ready(_ call: Call) {
-        let ready = acceptsWork
-        call.send(status: ready ? 200 : 503, ["status": ready ? "ready" : "draining"])
+        let refusal = refusal
+        call.send(status: refusal == nil ? 200 : 503, ["status": .string(refusal ?? "ready")])
     }
 
     /// GET /health: what pollers of three other servers look for, in one object.
     func health(_ call: Call) {
         let status = engines.summary()
-        let healthy = acceptsWork
+        let refusal = refusal
+        let healthy = refusal == nil
         let up = status.state == .serving
         let error = status.state == .coolDown ? status.cause?.rawValue : nil
         call.send(
             status: healthy ? 200 : 503,
             [
                 "ok": .bool(healthy),
-                "status": healthy ? "healthy" : "draining",
+                "status": .string(refusal ?? "healthy"),
                 "model_loaded": .bool(up),
                 "modelReady": .bool(healthy && (up || status.state != .coolDown)),
                 "modelId": .text(status.modelID ?? models.standardID),

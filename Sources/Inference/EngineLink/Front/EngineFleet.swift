@@ -100,11 +100,6 @@ public final class EngineFleet: Sendable {
         return status
     }
 
-    /// What the engine that has a model loaded said of it.
-    public func loaded(modelID: String) -> LoadedModel? {
-        engines.lazy.compactMap { $0.summary().model }.first { $0.modelID == modelID }
-    }
-
     /// Whether every supervisor's thread went round within so many seconds.
     public func isAlive(within seconds: Double) -> Bool {
         engines.allSatisfy { $0.isAlive(within: seconds) }

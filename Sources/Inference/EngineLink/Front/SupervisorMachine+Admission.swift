@@ -10,13 +10,15 @@ extension SupervisorMachine {
 
     /// Submits what fits, in the queue's order.
     mutating func pump(now: UInt64) {
-        guard case .serving = phase, !engine.isKilled, let load = engine.load else { return }
+        guard case .serving = phase, !engine.isKilled, let load = engine.load,
+            let model = engine.model
+        else { return }
         let key = ModelKey(load)
         while let id = queues[key]?.next, let generation = generations[id] {
             guard !isHeldBack(generation, key: key, now: now) else { break }
             let places = generation.waitingChoices.prefix(max(1, slotsTotal))
             guard fits(generation, Array(places)) else { break }
-            submit(id, Array(places), revision: engine.model?.revision, now: now)
+            submit(id, Array(places), to: model, now: now)
         }
     }
 
@@ -55,7 +57,7 @@ extension SupervisorMachine {
     private mutating func submit(
         _ id: GenerationID,
         _ places: [Int],
-        revision: String?,
+        to model: LoadedModel,
         now: UInt64
     ) {
         guard var generation = generations[id] else { return }
@@ -88,10 +90,10 @@ extension SupervisorMachine {
         }
         generation.hasMoved = false
         generation.startedAt = now
-        generation.revision = revision
+        generation.revision = model.revision
         generation.hasStarted = true
         // After a crash it has waited and heard `loading` again.
-        if !wasRunning { deliver(id, .started) }
+        if !wasRunning { deliver(id, .started(model)) }
         generations[id] = generation
     }
 

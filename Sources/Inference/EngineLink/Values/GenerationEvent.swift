@@ -7,8 +7,8 @@ public enum GenerationEvent: Sendable, Equatable {
     case queued(position: Int)
     /// Its model loads; 0…1.
     case loading(fraction: Double)
-    /// It was handed to the engine; comes again after each wait, as when an engine died.
-    case started
+    /// It was handed to an engine with this model; comes again after each wait, as when an engine died.
+    case started(LoadedModel)
     /// Tokens of one engine step: one call per step and generation.
     case tokens([TokenEvent])
     /// Its engine died; it goes on with the next one, and no token is lost or repeated.
