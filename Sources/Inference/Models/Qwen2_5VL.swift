@@ -13,7 +13,7 @@ extension DecoderConfig {
     static func qwen2_5VL(_ reader: WeightReader) throws(ModelError) -> DecoderConfig {
         var decoder = try qwen2(reader)
         decoder.sections = .chunked(
-            try ConfigReader(reader).sections(headSize: decoder.headSize, otherwise: [16, 24, 24])
+            try ConfigReader(reader).sections(total: decoder.headSize / 2, otherwise: [16, 24, 24])
         )
         return decoder
     }
@@ -33,18 +33,22 @@ struct Qwen2_5VLTower: VisionTower {
     var layout: PatchLayout { config.layout }
 
     init(_ reader: WeightReader) throws {
-        let config = try VisionConfig(reader, patch: 14)
+        let config = try VisionConfig(
+            reader,
+            otherwise: .init(patch: 14, depth: 32, hidden: 3584)
+        )
         let fields = config.fields
         self.config = config
         let w = WeightScope.vision(of: reader)
         embedding = try w["patch_embed"].patches(config, bias: false)
-        let inner = try fields.int("intermediate_size", in: 1...1_048_576)
+        _ = try fields.activation("hidden_act", of: ["silu", "swish"])
+        let inner = try fields.int("intermediate_size", in: 1...1_048_576, otherwise: 3420)
         blocks = try (0..<config.depth).map {
             try VisionBlock(qwen2_5: w["blocks.\($0)"], config, inner: inner)
         }
         stages = blocks.indices.flatMap { [.keep($0), .mix($0)] } + [.merge(0)]
         mergers = [try Self.merger(w["merger"], config)]
-        whole = Set(try fields.indexes("fullatt_block_indexes", below: config.depth))
+        whole = Set(try fields.indexes("fullatt_block_indexes", otherwise: [7, 15, 23, 31]))
         tokensPerSecond = try fields.double("tokens_per_second", in: 0...1e6, otherwise: 4)
         let window = try fields.int("window_size", in: 1...65_536, otherwise: 112)
         side = window / config.layout.factor

@@ -17,7 +17,7 @@ extension DecoderConfig {
     static func qwen3VL(_ reader: WeightReader) throws(ModelError) -> DecoderConfig {
         var decoder = try qwen3(reader)
         decoder.sections = .interleaved(
-            try ConfigReader(reader).sections(headSize: decoder.headSize, otherwise: [24, 20, 20])
+            try ConfigReader(reader).sections(total: nil, otherwise: [24, 20, 20])
         )
         return decoder
     }
@@ -37,36 +37,28 @@ struct Qwen3VLTower: VisionTower {
     var layout: PatchLayout { config.layout }
 
     init(_ reader: WeightReader) throws {
-        let config = try VisionConfig(reader, patch: 16)
+        let config = try VisionConfig(
+            reader,
+            otherwise: .init(patch: 16, depth: 27, hidden: 1152)
+        )
         let fields = config.fields
         self.config = config
         let w = WeightScope.vision(of: reader)
         embedding = try w["patch_embed"].patches(config, bias: true)
-        let places = try fields.int("num_position_embeddings", in: 1...1 << 20)
+        let key = "num_position_embeddings"
+        let places = try fields.int(key, in: 1...1 << 20, otherwise: 2304)
+        // What does not fill a square lies idle.
         side = Int(Double(places).squareRoot())
-        guard side * side == places else {
-            throw ModelError.config(
-                key: "num_position_embeddings",
-                found: "\(places)",
-                expected: "a square"
-            )
-        }
         table = try w.tensor("pos_embed.weight", [places, config.hidden]).to(.float32)
-        let activation = fields.value("hidden_act")?.string ?? "gelu_pytorch_tanh"
-        guard activation == "gelu_pytorch_tanh" else {
-            throw ModelError.config(
-                key: "hidden_act",
-                found: activation,
-                expected: "gelu_pytorch_tanh"
-            )
-        }
-        let inner = try fields.int("intermediate_size", in: 1...1_048_576)
+        let known = ["gelu_pytorch_tanh", "gelu_new", "gelu"]
+        let isExact = try fields.activation("hidden_act", of: known) == "gelu"
+        let inner = try fields.int("intermediate_size", in: 1...1_048_576, otherwise: 4304)
         blocks = try (0..<config.depth).map {
-            try VisionBlock(qwen3: w["blocks.\($0)"], config, inner: inner)
+            try VisionBlock(qwen3: w["blocks.\($0)"], config, inner: inner, isExact: isExact)
         }
         // In the order of the blocks behind which they stand; the lists of weights have the config's order.
-        let listed = try fields.indexes("deepstack_visual_indexes", below: config.depth)
-        let deep = listed.sorted()
+        let listed = try fields.indexes("deepstack_visual_indexes", otherwise: [8, 16, 24])
+        let deep = blocks.indices.filter(listed.contains)
         mergers =
             try deep.map { block in
                 let place = listed.firstIndex(of: block) ?? 0
@@ -142,7 +134,7 @@ struct Qwen3VLTower: VisionTower {
 }
 
 extension VisionBlock {
-    fileprivate init(qwen3 w: WeightScope, _ c: VisionConfig, inner: Int) throws {
+    fileprivate init(qwen3 w: WeightScope, _ c: VisionConfig, inner: Int, isExact: Bool) throws {
         let before = try w.layerNorm("norm1", size: c.hidden, epsilon: 1e-6)
         let between = try w.layerNorm("norm2", size: c.hidden, epsilon: 1e-6)
         let up = try w["mlp"].linear("linear_fc1", from: c.hidden, to: inner, bias: true)
@@ -151,7 +143,7 @@ extension VisionBlock {
             w["attn"],
             c,
             norm: { before($0) },
-            mlp: { down(up(between($0)).gelu(approximately: true)) }
+            mlp: { down(up(between($0)).gelu(approximately: !isExact)) }
         )
     }
 }

@@ -13,22 +13,37 @@ struct VisionConfig {
     let base: Float
     let dtype: Tensor.DType
 
-    /// Reads `vision_config`; `patch` is the size of patches where it names none.
-    init(_ reader: WeightReader, patch: Int) throws(ModelError) {
+    /// What a family's config is where the file is silent, as its class in transformers has it.
+    struct Defaults {
+        let patch, depth, hidden: Int
+        let heads = 16
+        let output = 3584
+    }
+
+    /// Reads `vision_config`.
+    init(_ reader: WeightReader, otherwise usual: Defaults) throws(ModelError) {
         guard let vision = reader.checkpoint.config["vision_config"], vision.object != nil else {
             throw .config(key: "vision_config", found: "absent", expected: "an object")
         }
         let fields = ConfigReader(vision)
         self.fields = fields
         layout = PatchLayout(
-            patch: try fields.int("patch_size", in: 1...1024, otherwise: patch),
+            patch: try fields.int("patch_size", in: 1...1024, otherwise: usual.patch),
             merge: try fields.int("spatial_merge_size", in: 1...64, otherwise: 2),
             temporalPatch: try fields.int("temporal_patch_size", in: 1...64, otherwise: 2)
         )
-        depth = try fields.int("depth", in: 1...1024)
-        hidden = try fields.int("hidden_size", in: 4...131_072)
-        heads = try fields.int("num_heads", in: 1...1024)
-        output = try fields.int("out_hidden_size", in: 1...131_072)
+        depth = try fields.int("depth", in: 1...1024, otherwise: usual.depth)
+        hidden = try fields.int("hidden_size", in: 4...131_072, otherwise: usual.hidden)
+        heads = try fields.int("num_heads", in: 1...1024, otherwise: usual.heads)
+        output = try fields.int("out_hidden_size", in: 1...131_072, otherwise: usual.output)
+        let width = try ConfigReader(reader).int("hidden_size", in: 1...131_072)
+        guard output == width else {
+            throw .config(
+                key: "out_hidden_size",
+                found: "\(output)",
+                expected: "the language model's \(width)"
+            )
+        }
         guard hidden % heads == 0, hidden / heads % 4 == 0 else {
             throw .config(
                 key: "num_heads",
@@ -77,32 +92,37 @@ struct VisionConfig {
 }
 
 extension ConfigReader {
-    /// Indexes of blocks, below a bound.
-    func indexes(_ key: String, below bound: Int) throws(ModelError) -> [Int] {
-        guard let value = value(key) else {
-            throw .config(key: key, found: "absent", expected: "a list of blocks")
-        }
+    /// Indexes of blocks; there may be some that the model has not, which mean nothing.
+    func indexes(_ key: String, otherwise: [Int]) throws(ModelError) -> [Int] {
+        guard let value = value(key) else { return otherwise }
         let indexes = value.array?.compactMap(\.int) ?? []
-        guard indexes.count == value.array?.count, Set(indexes).count == indexes.count,
-            indexes.allSatisfy({ (0..<bound).contains($0) })
-        else {
-            throw .config(key: key, found: text(value), expected: "blocks below \(bound)")
+        guard indexes.count == value.array?.count, indexes.count <= 1024 else {
+            throw .config(key: key, found: text(value), expected: "a list of blocks")
         }
         return indexes
     }
 
-    /// The shares of time, height and width in the frequencies of a head.
-    func sections(headSize: Int, otherwise: [Int]) throws(ModelError) -> [Int] {
+    /// One of the activations that the model can have.
+    func activation(_ key: String, of known: [String]) throws(ModelError) -> String {
+        guard let value = value(key) else { return known[0] }
+        guard let name = value.string, known.contains(name) else {
+            throw .config(key: key, found: text(value), expected: known.joined(separator: " or "))
+        }
+        return name
+    }
+
+    /// The shares of time, height and width in the frequencies of a head; `total`: what they add up to.
+    func sections(total: Int?, otherwise: [Int]) throws(ModelError) -> [Int] {
         let holders = [value("rope_scaling"), value("rope_parameters")].compactMap { $0 }
         let written = holders.lazy.compactMap { $0["mrope_section"] }.first
         let sections = written.map { $0.array?.compactMap(\.int) ?? [] } ?? otherwise
-        guard sections.count == 3, sections.allSatisfy({ $0 >= 0 && $0 <= headSize }),
-            sections.reduce(0, +) == headSize / 2
+        guard sections.count == 3, sections.allSatisfy({ (0...1024).contains($0) }),
+            total.map({ $0 == sections.reduce(0, +) }) ?? true
         else {
             throw .config(
                 key: "mrope_section",
                 found: written.map { text($0) } ?? "\(otherwise)",
-                expected: "three shares of \(headSize / 2)"
+                expected: "three shares" + (total.map { " of \($0)" } ?? "")
             )
         }
         return sections

@@ -35,6 +35,8 @@ public protocol VisionLanguageModel: CausalLanguageModel {
 public final class VisionPass {
     /// Rows that pass through together, unless one temporal patch has more.
     private static let groupRows = 1024
+    /// Rows that as many may see at once.
+    private static let seenRows = 4096
     /// Rows of a stage that are worked on at once; a multiple of them is a whole number of tokens.
     private let sliceRows: Int
 
@@ -79,9 +81,10 @@ public final class VisionPass {
         // A block has two stages.
         var budget = 2 * sliceRows
         while budget > 0, stage < tower.stages.count {
-            let rows = row..<min(row + sliceRows, count)
+            let slice = slice(of: tower.stages[stage], group)
+            let rows = row..<min(row + slice, count)
             tower.run(tower.stages[stage], rows, &group)
-            budget -= rows.count
+            budget -= rows.count * (sliceRows / slice)
             row = rows.upperBound
             guard row == count else { continue }
             row = 0
@@ -95,6 +98,13 @@ public final class VisionPass {
         state = nil
         parts.append(end(group))
         return next == tiles.count
+    }
+
+    /// Fewer rows where each has very many to see.
+    private func slice(of stage: TowerStage, _ group: TowerState) -> Int {
+        guard case .mix(let block) = stage else { return sliceRows }
+        let seen = tower.segments(block, group).longest
+        return max(min(64, sliceRows), sliceRows * Self.seenRows / max(Self.seenRows, seen))
     }
 
     private func end(_ group: TowerState) -> VisionFeatures {

@@ -5,6 +5,8 @@ public struct Segments: Equatable, Sendable {
     let lengths: [Int64]
     /// Rows of all.
     public let rows: Int
+    /// Rows of the longest.
+    public let longest: Int
     /// Blocks of 64 rows, begun ones too.
     let blocks: Int
 
@@ -12,6 +14,7 @@ public struct Segments: Equatable, Sendable {
     public init(_ lengths: [Int]) {
         self.lengths = lengths.map(Int64.init)
         rows = lengths.reduce(0, +)
+        longest = lengths.max() ?? 0
         blocks = lengths.reduce(0) { $0 + ($1 + 63) / 64 }
     }
 }
