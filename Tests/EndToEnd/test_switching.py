@@ -41,7 +41,8 @@ def test_eight_clients_and_two_models(
     new_house: Callable[..., House], tiny_models: Path, engines: int
 ) -> None:
     settings = {"DTYPE": "float32", "ENGINE_MAX_LOADED_MODELS": str(engines), "ENGINE_MIN_RESIDENCY": "0.3",
-                "ENGINE_SWAP_PATIENCE": "1"}  # fmt: skip
+                "ENGINE_SWAP_PATIENCE": "1",
+                "NGINX_KEY_RATE": "10000", "NGINX_ADDRESS_RATE": "10000"}  # fmt: skip
     house = new_house(settings, model=NAMES[0], models_dir=str(tiny_models))
     alone = {(name, text): streamed(house, name, text) for name in NAMES for text in ("hi", "you")}
     failures: list[str] = []
