@@ -28,7 +28,8 @@ enum Samples {
         dtype: "float32",
         device: "cpu",
         residentBytes: 1 << 40,
-        loadSeconds: 0.1
+        loadSeconds: 0.1,
+        busID: "0000:01:00.0"
     )
     static let request = GenerationRequest(
         prompt: [0, 1, .max],
@@ -130,7 +131,9 @@ enum Samples {
                     usedTokens: 2,
                     residentBytes: 5,
                     steps: 9,
-                    preempted: 1
+                    preempted: 1,
+                    allocatedBytes: 6,
+                    reservedBytes: 7
                 )
             )
         ),

@@ -10,6 +10,10 @@ public struct EngineStats: Sendable, Equatable {
     public var usedTokens: Int
     /// Resident bytes of the process.
     public var residentBytes: Int
+    /// Bytes of the device's memory that tensors hold; 0 on the CPU.
+    public var allocatedBytes: Int
+    /// Bytes of the device's memory that the allocator holds, its cache included; 0 on the CPU.
+    public var reservedBytes: Int
     /// Steps since the start.
     public var steps: UInt64
     /// Sequences that lost their slot to others and wait inside the engine.
@@ -23,7 +27,9 @@ public struct EngineStats: Sendable, Equatable {
         usedTokens: Int,
         residentBytes: Int,
         steps: UInt64,
-        preempted: Int = 0
+        preempted: Int = 0,
+        allocatedBytes: Int = 0,
+        reservedBytes: Int = 0
     ) {
         self.slots = slots
         self.usedSlots = usedSlots
@@ -32,5 +38,7 @@ public struct EngineStats: Sendable, Equatable {
         self.residentBytes = residentBytes
         self.steps = steps
         self.preempted = preempted
+        self.allocatedBytes = allocatedBytes
+        self.reservedBytes = reservedBytes
     }
 }

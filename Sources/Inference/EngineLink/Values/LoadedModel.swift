@@ -16,6 +16,8 @@ public struct LoadedModel: Sendable, Equatable {
     public var dtype: String
     /// `cpu` or `cuda:N`.
     public var device: String
+    /// Address of a GPU on its bus, as NVML takes it (`0000:01:00.0`); empty on the CPU.
+    public var busID: String
     /// Resident bytes of the engine's process after the load.
     public var residentBytes: Int
     /// Seconds that the load took.
@@ -32,7 +34,8 @@ public struct LoadedModel: Sendable, Equatable {
         dtype: String,
         device: String,
         residentBytes: Int,
-        loadSeconds: Double
+        loadSeconds: Double,
+        busID: String = ""
     ) {
         self.modelID = modelID
         self.revision = revision
@@ -44,5 +47,6 @@ public struct LoadedModel: Sendable, Equatable {
         self.device = device
         self.residentBytes = residentBytes
         self.loadSeconds = loadSeconds
+        self.busID = busID
     }
 }

@@ -172,7 +172,7 @@ extension LoadedModel {
             "vocabularySize": .int(vocabularySize), "contextLength": .int(contextLength),
             "slots": .int(slots), "kvTokens": .int(kvTokens), "dtype": .string(dtype),
             "device": .string(device), "residentBytes": .int(residentBytes),
-            "loadSeconds": .double(loadSeconds),
+            "loadSeconds": .double(loadSeconds), "busID": .string(busID),
         ]
     }
 
@@ -187,7 +187,8 @@ extension LoadedModel {
             dtype: try fields.string("dtype", 64),
             device: try fields.string("device", 64),
             residentBytes: try fields.int("residentBytes", 0...Int.max),
-            loadSeconds: try fields.double("loadSeconds", 0...1e9)
+            loadSeconds: try fields.double("loadSeconds", 0...1e9),
+            busID: fields.isPresent("busID") ? try fields.string("busID", 64) : ""
         )
     }
 }
@@ -198,6 +199,7 @@ extension EngineStats {
             "slots": .int(slots), "usedSlots": .int(usedSlots), "kvTokens": .int(kvTokens),
             "usedTokens": .int(usedTokens), "residentBytes": .int(residentBytes),
             "steps": .unsigned(steps), "preempted": .int(preempted),
+            "allocatedBytes": .int(allocatedBytes), "reservedBytes": .int(reservedBytes),
         ]
     }
 
@@ -209,7 +211,9 @@ extension EngineStats {
             usedTokens: try fields.int("usedTokens", WireRange.count),
             residentBytes: try fields.int("residentBytes", 0...Int.max),
             steps: try fields.unsigned("steps"),
-            preempted: try fields.int("preempted", WireRange.count)
+            preempted: try fields.int("preempted", WireRange.count),
+            allocatedBytes: try fields.optionalInt("allocatedBytes", 0...Int.max) ?? 0,
+            reservedBytes: try fields.optionalInt("reservedBytes", 0...Int.max) ?? 0
         )
     }
 }
