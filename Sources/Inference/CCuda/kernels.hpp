@@ -1,0 +1,119 @@
+// The kernels' launch functions: plain pointers into device memory and sizes in, exceptions out.
+//
+// 1. `T` rows, `D` columns; a pointer is to device memory unless it is said to be the host's.
+// 2. Integers that differ from step to step are read from device memory: a captured graph sees new ones.
+// 3. No function waits for the device or allocates; scratch comes from the caller.
+#pragma once
+
+#include <cstdint>
+
+#include "../CTorch/include/ctorch.h"
+#include "../CTorch/quant.hpp"
+#include "launch.hpp"
+
+namespace tg::device {
+
+/// Where one layer's keys and values lie in a sequence's memory: [positions][layers][2][kv_heads][dim].
+struct CacheLayout {
+    int64_t keys, values;  // elements from the sequence's base to those of position 0
+    int64_t stride;        // elements between positions
+    int64_t kv_heads, dim;
+};
+
+/// What a step's rows say, one entry each.
+struct CacheRows {
+    void *const *bases;      // of the row's sequence; null: the row is padding, writes nowhere and sees nothing
+    const int32_t *places;   // positions before it: where it is written; it sees those up to itself
+};
+
+/// How one row draws; offsets count 32-bit words of the arena.
+struct SampleRow {
+    float temperature, top_p, min_p, presence, frequency, repetition;
+    int32_t top_k;
+    int32_t top_logprobs;    // -1: no logprobs
+    uint64_t seed;
+    uint32_t choice, position;
+    int32_t history, history_count;        // tokens, then how often each was generated
+    int32_t bias, bias_count;              // tokens, then values (float)
+    int32_t suppressed, suppressed_count;
+    int32_t mask, mask_words;              // mask_words 32-bit words; -1: all allowed
+};
+
+// Layers -----------------------------------------------------------------------------------------
+
+// An id outside 0..<V gives zeros.
+void launch_embedding(tg_dtype type, const void *table, int64_t vocabulary, int64_t columns, const int32_t *ids,
+                      int64_t rows, void *out);
+void launch_rms_norm(tg_dtype type, const void *x, const void *w, void *out, int64_t rows, int64_t columns,
+                     float eps);
+// residual += x, then out = norm(residual).
+void launch_add_rms_norm(tg_dtype type, const void *x, void *residual, const void *w, void *out, int64_t rows,
+                         int64_t columns, float eps);
+// In place, in columns from `column` of x [rows, stride].
+void launch_head_norm(tg_dtype type, void *x, int64_t rows, int64_t stride, int64_t column, int64_t heads,
+                      int64_t dim, const void *w, float eps);
+// w and bias may be null.
+void launch_layer_norm(tg_dtype type, const void *x, const void *w, const void *bias, void *out, int64_t rows,
+                       int64_t columns, float eps);
+// angles [table_rows, dim] float32: cosines, then sines; a position outside the table turns nothing.
+void launch_rope(tg_dtype type, void *x, int64_t rows, int64_t stride, int64_t column, int64_t heads, int64_t dim,
+                 const float *angles, int64_t table_rows, const int32_t *positions, bool wide);
+void launch_swiglu(tg_dtype type, const void *x, void *out, int64_t rows, int64_t width);
+void launch_gelu(tg_dtype type, const void *x, void *out, int64_t count, bool by_tanh);
+void launch_add(tg_dtype type, const void *a, const void *b, void *out, int64_t count);
+void launch_multiply(tg_dtype type, const void *a, const void *b, void *out, int64_t count);
+void launch_relu(tg_dtype type, const void *x, void *out, int64_t count);
+void launch_convert(tg_dtype from, const void *x, tg_dtype to, void *out, int64_t count);
+void launch_take_rows(tg_dtype type, const void *x, int64_t columns, const int32_t *rows, int64_t count, void *out);
+// to[i] += from[i].
+void launch_add_in_place(tg_dtype type, void *to, const void *from, int64_t count);
+void launch_mix_rows(const float *table, int64_t table_rows, int64_t columns, const int32_t *rows,
+                     const float *weights, int64_t count, int64_t taps, float *out);
+void launch_transpose(tg_dtype type, const void *x, int64_t rows, int64_t columns, void *out);
+
+// Attention --------------------------------------------------------------------------------------
+
+// Keys and values of qkv [rows, (heads + 2 · kv_heads) · dim] into the caches.
+void launch_kv_write(tg_dtype type, const void *qkv, int64_t rows, int64_t heads, const CacheLayout &layout,
+                     CacheRows where);
+// Bytes of scratch for `rows` rows that see up to `longest` keys.
+int64_t attention_scratch_bytes(int64_t rows, int64_t heads, int64_t dim, int64_t longest);
+// Causal attention of queries in qkv over what kv_write has put: each row sees the last `window` keys up to its
+// own. For decodes and any other rows; `longest` bounds places + 1 and fixes the grid.
+void launch_attention(tg_dtype type, const void *qkv, int64_t rows, int64_t heads, const CacheLayout &layout,
+                      CacheRows where, float scale, int64_t window, int64_t longest, void *scratch, void *out);
+// Attention without order: queries [rows, heads · dim], of which row r sees keys and values of kv
+// [all, 2 · heads · dim] (keys, then values, of a row) in [first[r], end[r]).
+void launch_segment_attention(tg_dtype type, const void *queries, int64_t rows, int64_t heads, int64_t dim,
+                              float scale, const void *kv, const int32_t *first, const int32_t *end, void *out);
+
+// Sampling ---------------------------------------------------------------------------------------
+
+// What tg_sample answers for the same logits; scratch holds rows · vocabulary floats.
+void launch_sample(const float *logits, int64_t rows, int64_t vocabulary, const SampleRow *how,
+                   const int32_t *arena, float *scratch, tg_sampled *out);
+
+// Quantised weights ------------------------------------------------------------------------------
+
+// Parts as quant.hpp has them, their codes and factors in device memory.
+// Rows [row, row + rows) of the part's own as a dense matrix.
+void launch_unpack(const QuantPart &part, int64_t row, int64_t rows, tg_dtype type, void *out);
+// The rows `ids` of the whole weight that lie in this part; others are left alone.
+void launch_unpack_rows(const QuantPart &part, const int32_t *ids, int64_t count, tg_dtype type, void *out);
+// out [rows, stride] from column part.first on: x [rows, K] · partᵀ + bias; for up to 8 rows.
+void launch_packed_gemv(const QuantPart &part, tg_dtype type, const void *x, int64_t rows, const void *bias,
+                        tg_dtype out_type, void *out, int64_t stride);
+
+// Linear attention (BDH) -------------------------------------------------------------------------
+
+struct RecurrenceRow {
+    float *sums, *queries, *values;  // as tg_recurrence
+    int64_t start, count, offset;    // positions before; rows; the first row of the step
+};
+// As tg_linear_attention: a block of threads a run and a share of the values' columns.
+void launch_linear_attention(const float *queries, const float *values, int64_t width, int64_t dim,
+                             const RecurrenceRow *runs, int64_t run_count, float *out);
+void launch_turn_pairs(const float *x, const float *angles, int64_t rows, int64_t columns, float *out);
+void launch_pair_angles(const float *cycles, int64_t pairs, const int32_t *positions, int64_t rows, float *out);
+
+}  // namespace tg::device
