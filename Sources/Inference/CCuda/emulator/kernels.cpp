@@ -1,0 +1,8 @@
+// The kernels' own sources, for the host.
+#include "device.hpp"
+
+namespace {
+#include "../kernels/common.cu"
+// The others, as NVRTC gets them after it.
+#include "../kernels/layers.cu"
+}  // namespace

@@ -1,0 +1,174 @@
+// What every file of kernels starts with: types, 16-byte reads and writes, sums over warps and blocks.
+//
+// 1. Nothing is included: NVRTC gets this text and one other file's. The emulator compiles the same text.
+// 2. Values are rounded where the CPU's operations round (CTorch/kernels.inl); sums are float32.
+// 3. Blocks are whole warps; all threads of a block reach each of its barriers.
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef long long i64;
+typedef unsigned long long u64;
+
+struct bf16 {
+    u16 bits;
+};
+struct f16 {
+    u16 bits;
+};
+
+// TG_KERNEL(threads of a block at most, name, (parameters), body): a kernel that is launched by its name.
+// TG_SHARED(type, name): the block's dynamic shared memory.
+#ifdef TORCHGATE_EMULATED
+#define TG_KERNEL(threads, name, parameters, ...) \
+    static void name parameters { __VA_ARGS__; }  \
+    static const tg::emulator::Entry entry_##name(#name, threads, name);
+#define TG_SHARED(type, name) type *name = reinterpret_cast<type *>(tg::emulator::place.shared)
+#else
+#define TG_KERNEL(threads, name, parameters, ...) \
+    extern "C" __global__ void __launch_bounds__(threads) name parameters { __VA_ARGS__; }
+#define TG_SHARED(type, name)                                        \
+    extern __shared__ __align__(16) unsigned char tg_shared_bytes[]; \
+    type *name = reinterpret_cast<type *>(tg_shared_bytes)
+constexpr unsigned kAllLanes = 0xffffffffu;
+#endif
+
+#define TG_EACH_TYPE(make) make(float, f32) make(bf16, bf16) make(f16, f16)
+
+constexpr int kLanes = 32;
+
+// Element types ----------------------------------------------------------------------------------
+
+__device__ __forceinline__ float infinity() { return __int_as_float(0x7f800000); }
+
+__device__ __forceinline__ float widen(float x) { return x; }
+__device__ __forceinline__ float widen(bf16 x) { return __int_as_float(int(u32(x.bits) << 16)); }
+__device__ __forceinline__ float half_value(u16 bits) {
+#ifdef TORCHGATE_EMULATED
+    return float(__builtin_bit_cast(_Float16, bits));
+#else
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(bits));
+    return wide;
+#endif
+}
+__device__ __forceinline__ float widen(f16 x) { return half_value(x.bits); }
+
+/// To nearest, ties to even.
+template <typename T>
+__device__ T narrow(float x);
+template <>
+__device__ __forceinline__ float narrow<float>(float x) {
+    return x;
+}
+template <>
+__device__ __forceinline__ bf16 narrow<bf16>(float x) {
+    bf16 answer;
+#ifdef TORCHGATE_EMULATED
+    const u32 u = u32(__float_as_int(x));
+    if ((u & 0x7fffffffu) > 0x7f800000u) answer.bits = u16((u >> 16) | 0x40);
+    else answer.bits = u16((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+#else
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(answer.bits) : "f"(x));
+#endif
+    return answer;
+}
+template <>
+__device__ __forceinline__ f16 narrow<f16>(float x) {
+    f16 answer;
+#ifdef TORCHGATE_EMULATED
+    answer.bits = __builtin_bit_cast(u16, _Float16(x));
+#else
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(answer.bits) : "f"(x));
+#endif
+    return answer;
+}
+/// The value as a tensor of T would hold it.
+template <typename T>
+__device__ __forceinline__ float rounded(float x) {
+    return widen(narrow<T>(x));
+}
+
+// 16 bytes at once -------------------------------------------------------------------------------
+
+/// Elements that 16 bytes hold.
+template <typename T>
+constexpr int kPack = 16 / int(sizeof(T));
+
+template <typename T, int N>
+struct alignas(sizeof(T) * N) Pack {
+    T at[N];
+};
+
+__device__ __forceinline__ bool aligned(const void *p) { return (reinterpret_cast<u64>(p) & 15) == 0; }
+
+/// The next kPack elements as floats; zeros from `left` on. `whole`: p is aligned.
+template <typename T>
+__device__ __forceinline__ void load(const T *p, i64 left, bool whole, float (&out)[kPack<T>]) {
+    if (whole && left >= kPack<T>) {
+        const auto pack = *reinterpret_cast<const Pack<T, kPack<T>> *>(p);
+#pragma unroll
+        for (int i = 0; i < kPack<T>; ++i) out[i] = widen(pack.at[i]);
+    } else {
+#pragma unroll
+        for (int i = 0; i < kPack<T>; ++i) out[i] = i < left ? widen(p[i]) : 0.0f;
+    }
+}
+
+template <typename T>
+__device__ __forceinline__ void store(T *p, i64 left, bool whole, const float (&values)[kPack<T>]) {
+    if (whole && left >= kPack<T>) {
+        Pack<T, kPack<T>> pack;
+#pragma unroll
+        for (int i = 0; i < kPack<T>; ++i) pack.at[i] = narrow<T>(values[i]);
+        *reinterpret_cast<Pack<T, kPack<T>> *>(p) = pack;
+    } else {
+#pragma unroll
+        for (int i = 0; i < kPack<T>; ++i)
+            if (i < left) p[i] = narrow<T>(values[i]);
+    }
+}
+
+/// A row's elements by the threads of a block; null gives zeros.
+template <typename T>
+__device__ __forceinline__ void copy_row(const T *from, T *to, int count) {
+    const bool whole = from && aligned(from) && aligned(to);
+    for (int i = int(threadIdx.x) * kPack<T>; i < count; i += int(blockDim.x) * kPack<T>) {
+        if (whole && count - i >= kPack<T>) {
+            *reinterpret_cast<Pack<T, kPack<T>> *>(to + i) =
+                *reinterpret_cast<const Pack<T, kPack<T>> *>(from + i);
+        } else {
+            for (int j = i; j < min(count, i + kPack<T>); ++j) to[j] = from ? from[j] : narrow<T>(0.0f);
+        }
+    }
+}
+
+// Sums -------------------------------------------------------------------------------------------
+
+template <typename T>
+__device__ __forceinline__ T warp_sum(T value) {
+#pragma unroll
+    for (int lanes = kLanes / 2; lanes > 0; lanes /= 2) value += __shfl_xor_sync(kAllLanes, value, lanes);
+    return value;
+}
+
+__device__ __forceinline__ float warp_max(float value) {
+#pragma unroll
+    for (int lanes = kLanes / 2; lanes > 0; lanes /= 2) {
+        value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, lanes));
+    }
+    return value;
+}
+
+/// For one-dimensional blocks; every thread gets the sum, added in the same order everywhere.
+template <typename T>
+__device__ __forceinline__ T block_sum(T value) {
+    __shared__ T parts[kLanes];
+    value = warp_sum(value);
+    const int warps = int(blockDim.x) / kLanes, lane = int(threadIdx.x) % kLanes;
+    if (warps == 1) return value;
+    __syncthreads();
+    if (lane == 0) parts[threadIdx.x / kLanes] = value;
+    __syncthreads();
+    return warp_sum(lane < warps ? parts[lane] : T(0));
+}
