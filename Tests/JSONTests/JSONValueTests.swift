@@ -104,6 +104,23 @@ struct JSONValueTests {
         #expect(read > 0 && read < 20_000)
     }
 
+    @Test func `a string ends at its first quote, however long it is, and takes no control byte`()
+        throws
+    {
+        for length in 0..<50 {
+            for place in 0...length {
+                let (a, b) = (
+                    String(repeating: "a", count: place),
+                    String(repeating: "é", count: length - place)
+                )
+                #expect(try JSONValue.parse("[\"\(a)\(b)\",\"\"]") == [.string(a + b), ""])
+                #expect(try JSONValue.parse("\"\(a)\\\"\(b)\"") == .string(a + "\"" + b))
+                #expect(throws: JSONError.self) { try JSONValue.parse("\"\(a)\u{1F}\(b)\"") }
+                #expect(throws: JSONError.self) { try JSONValue.parse("\"\(a)\(b)") }
+            }
+        }
+    }
+
     @Test func `styles of writing`() throws {
         let value: JSONValue = ["b": [1, "é"], "a": [:]]
         var style = JSONStyle.pretty

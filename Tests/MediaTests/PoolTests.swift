@@ -152,16 +152,18 @@ enum Fixture {
 
     @Test func `a decoder that cannot start, hangs or dies costs its request only`() throws {
         let order = MediaOrder(try Fixture.base64("rgb.png"), .image(Fixture.rule))
-        let script = FileManager.default.temporaryDirectory.appending(path: "decoder-\(UUID())")
-        try Data("#!/bin/sh\nread line\nkill -SEGV $$\n".utf8).write(to: script)
-        #expect(chmod(script.path, 0o700) == 0)
-        let hanging = FileManager.default.temporaryDirectory.appending(path: "decoder-\(UUID())")
-        try Data("#!/bin/sh\nexec sleep 60\n".utf8).write(to: hanging)
-        #expect(chmod(hanging.path, 0o700) == 0)
+        func program(_ text: String) throws -> String {
+            let script = FileManager.default.temporaryDirectory.appending(path: "media-\(UUID())")
+            try Data("#!/bin/sh\n\(text)\n".utf8).write(to: script)
+            #expect(chmod(script.path, 0o700) == 0)
+            return script.path
+        }
+        let decoder = "exec '\(Fixture.decoder)' \"$@\""
         for (program, expected) in [
-            ("/nonexistent", MediaError.busy), ("/bin/false", nil),
-            (script.path, .invalid("the media could not be decoded")),
-            (hanging.path, .tooLarge("decoding takes longer than 1 s")),
+            ("/nonexistent", MediaError.busy), ("/bin/false", .busy),
+            (try program("exec sleep 60"), .busy),
+            (try program("\(decoder) --probe file"), .invalid("the media could not be decoded")),
+            (try program("\(decoder) --probe time"), .tooLarge("decoding takes longer than 1 s")),
         ] {
             let lines = Lines()
             let room = room(lines) { settings in
@@ -171,8 +173,27 @@ enum Fixture {
             do {
                 _ = try prepare(room, [order])
                 Issue.record("\(program) decoded")
-            } catch { #expect(error.place == 0 && (expected == nil || error.error == expected)) }
+            } catch { #expect(error == MediaRoom.Failure(place: 0, error: expected)) }
         }
+    }
+
+    @Test func `a decoder's crash or the template's end costs no later medium`() throws {
+        let mark = FileManager.default.temporaryDirectory.appending(path: "media-\(UUID())")
+        let script = FileManager.default.temporaryDirectory.appending(path: "media-\(UUID())")
+        // The first template's copies die on their job; its successors are sound.
+        let text = """
+            #!/bin/sh
+            [ -e '\(mark.path)' ] && exec '\(Fixture.decoder)' "$@"
+            : >'\(mark.path)'
+            exec '\(Fixture.decoder)' "$@" --probe socket
+
+            """
+        try Data(text.utf8).write(to: script)
+        #expect(chmod(script.path, 0o700) == 0)
+        let room = room { $0.decoder.executable = script.path }
+        let order = MediaOrder(try Fixture.base64("rgb.png"), .image(Fixture.rule))
+        #expect(throws: MediaRoom.Failure.self) { try prepare(room, [order]) }
+        for _ in 0..<4 { #expect(try prepare(room, [order]).count == 1) }
     }
 
     @Test func `pixels of all requests together are bounded, and given back`() throws {

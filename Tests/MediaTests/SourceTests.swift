@@ -46,6 +46,16 @@ import Media
             }
         }
     }
+
+    @Test func `base64 may be broken anywhere, and a strange sign is refused anywhere`() throws {
+        let data = Data((0..<30).map { UInt8(truncatingIfNeeded: $0 &* 37) })
+        let text = data.base64EncodedString()
+        for place in 0...text.utf8.count {
+            let (a, b) = (text.prefix(place), text.dropFirst(place))
+            #expect(try Data(contents(DataURL.base64("\(a)\r\n\(b)", most: 100))) == data)
+            #expect(throws: MediaError.self) { try DataURL.base64("\(a)!\(b)", most: 100) }
+        }
+    }
 }
 
 @Suite struct MediaURLTests {

@@ -17,6 +17,31 @@ enum Base64 {
         return table
     }()
 
+    /// Bits of a digit at each of four places, one table after the other; the top bit says that it is none.
+    private static let places: [UInt32] = [18, 12, 6, 0].flatMap { (shift: UInt32) in
+        table.map { $0 < skipped ? UInt32($0) << shift : 1 << 31 }
+    }
+
+    /// Decodes whole groups of four digits from the start; how many groups there were.
+    private static func groups(
+        _ text: UnsafeBufferPointer<UInt8>,
+        into room: UnsafeMutableBufferPointer<UInt8>
+    ) -> Int {
+        places.withUnsafeBufferPointer { places in
+            for group in 0..<text.count / 4 {
+                let bits =
+                    places[Int(text[4 * group])] | places[256 + Int(text[4 * group + 1])]
+                    | places[512 + Int(text[4 * group + 2])]
+                    | places[768 + Int(text[4 * group + 3])]
+                guard bits < 1 << 31 else { return group }
+                room[3 * group] = UInt8(truncatingIfNeeded: bits >> 16)
+                room[3 * group + 1] = UInt8(truncatingIfNeeded: bits >> 8)
+                room[3 * group + 2] = UInt8(truncatingIfNeeded: bits)
+            }
+            return text.count / 4
+        }
+    }
+
     /// Bytes that `text` can hold at most.
     static func capacity(of count: Int) -> Int { count / 4 * 3 + 3 }
 
@@ -25,8 +50,10 @@ enum Base64 {
         _ text: UnsafeBufferPointer<UInt8>,
         into room: UnsafeMutableBufferPointer<UInt8>
     ) -> Int? {
-        table.withUnsafeBufferPointer { table in
-            var (bits, digits, count, place) = (UInt32(0), 0, 0, 0)
+        // What is plain goes quickly; from the first white space, padding or fault on, digit by digit.
+        let plain = groups(text, into: room)
+        return table.withUnsafeBufferPointer { table in
+            var (bits, digits, count, place) = (UInt32(0), 0, 3 * plain, 4 * plain)
             while place < text.count {
                 let byte = text[place]
                 if byte == UInt8(ascii: "=") { break }

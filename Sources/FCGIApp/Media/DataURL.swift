@@ -1,5 +1,7 @@
 // RFC 2397: `data:[<mediatype>][;base64],<data>`. The media type is ignored: the bytes say what they are.
 
+internal import Glibc
+
 package enum DataURL {
     static func matches(_ text: String) -> Bool {
         text.utf8.prefix(5).map { $0 | 0x20 }.elementsEqual("data:".utf8)
@@ -15,7 +17,7 @@ package enum DataURL {
         let isBase64 = text[..<comma].suffix(7).map { $0 | 0x20 }.elementsEqual(";base64".utf8)
         let data = Substring(text[text.index(after: comma)...])
         guard isBase64 else { return try percentDecoded(data, most: most) }
-        guard data.utf8.contains(UInt8(ascii: "%")) else {
+        guard hasPercent(data) else {
             return try base64(data, most: most, "the data URL's base64 is damaged")
         }
         guard let plain = percentDecoded(data) else {
@@ -26,6 +28,14 @@ package enum DataURL {
             most: most,
             "the data URL's base64 is damaged"
         )
+    }
+
+    /// Whether a byte is a percent sign; the texts are long.
+    private static func hasPercent(_ text: Substring) -> Bool {
+        let found = text.utf8.withContiguousStorageIfAvailable { bytes in
+            bytes.baseAddress.map { memchr($0, 0x25, bytes.count) != nil } ?? false
+        }
+        return found ?? text.utf8.contains(0x25)
     }
 
     /// The bytes of a base64 text without a header.

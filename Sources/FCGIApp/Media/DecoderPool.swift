@@ -1,8 +1,9 @@
-// Spares of `torchgate-media`, started ahead of need by one thread that lives as long as the process.
+// Decoders, copied ahead of need from a template by one thread that lives as long as the process.
 //
-// 1. At most `most` processes exist, spares and working ones together.
-// 2. A process does one job: whatever a medium does to it, no other medium meets it.
+// 1. At most `most` decoders exist, spares and working ones together.
+// 2. A decoder does one job: whatever a medium does to it, no other medium meets it.
 // 3. Only the keeper starts processes: they are bound to end with the thread that started them.
+// 4. A crash costs the template and the spares: what it may have told about where memory lies is worth nothing.
 
 internal import CLinux
 internal import Foundation
@@ -50,6 +51,10 @@ public final class DecoderPool: @unchecked Sendable {
     private var working = 0
     private var waiting = 0
     private var isKept = false
+    /// Touched by the keeper only.
+    private var template: DecoderTemplate?
+    /// A decoder crashed: the template is to be made anew.
+    private var isSpent = false
     private var lastNeed = tg_monotonic_ns()
     /// When the last start failed; no other is tried at once.
     private var failed: UInt64?
@@ -116,6 +121,7 @@ public final class DecoderPool: @unchecked Sendable {
         case .ended(256 + SIGXCPU):
             throw .tooLarge("decoding takes more than \(settings.limits.cpuSeconds) s")
         case .ended(let status):
+            renew()
             let end = status >= 256 ? "signal \(status - 256)" : "code \(status)"
             report("torchgate-media ended by \(end) on a medium")
             throw .invalid("the media could not be decoded")
@@ -171,6 +177,22 @@ public final class DecoderPool: @unchecked Sendable {
         lock.unlock()
     }
 
+    /// Has the keeper start afresh.
+    private func renew() {
+        lock.lock()
+        isSpent = true
+        dismissSpares()
+        lock.broadcast()
+        lock.unlock()
+    }
+
+    /// The lock is held.
+    private func dismissSpares() {
+        for process in spares { process.dismiss() }
+        leaving += spares
+        spares = []
+    }
+
     /// Starts the keeper; the lock is held.
     private func keep() {
         guard !isKept else { return }
@@ -189,16 +211,18 @@ public final class DecoderPool: @unchecked Sendable {
         let now = tg_monotonic_ns()
         let isIdle = waiting == 0 && Double(now - lastNeed) / 1e9 > settings.idleSeconds
         let wanted = isIdle ? 0 : min(max(settings.spares, waiting), settings.most - working)
+        if isSpent {
+            isSpent = false
+            template = nil
+        }
         let mayStart = failed.map { now - $0 > 1_000_000_000 } ?? true
         if spares.count < wanted, mayStart, leaving.count <= settings.most {
             lock.unlock()
-            let process = DecoderProcess(
-                executable: settings.executable ?? Self.sibling,
-                addressSpace: settings.addressSpace
-            )
+            let process = start()
             lock.lock()
             failed = process == nil ? tg_monotonic_ns() : nil
             if let process { spares.append(process) }
+            if isSpent { dismissSpares() }
             lock.broadcast()
             lock.unlock()
             if process == nil { report("torchgate-media cannot be started") }
@@ -211,16 +235,27 @@ public final class DecoderPool: @unchecked Sendable {
             for process in left { process.reap() }
             return
         }
-        if isIdle, !spares.isEmpty {
-            for process in spares { process.dismiss() }
-            leaving = spares
-            spares = []
+        if isIdle, !spares.isEmpty || template != nil {
+            dismissSpares()
+            template = nil
         } else {
             let calm = settings.idleSeconds - Double(now - min(now, lastNeed)) / 1e9
             let pause = failed != nil ? 1 : isIdle ? 30 : max(0.01, min(30, calm + 0.01))
             _ = lock.wait(until: Date(timeIntervalSinceNow: pause))
         }
         lock.unlock()
+    }
+
+    /// A decoder by the template, which is made where there is none or it has died; nil where that fails.
+    private func start() -> DecoderProcess? {
+        if let process = template?.copy() { return process }
+        template = DecoderTemplate(
+            executable: settings.executable ?? Self.sibling,
+            addressSpace: settings.addressSpace
+        )
+        let process = template?.copy()
+        if process == nil { template = nil }
+        return process
     }
 
     private static let sibling: String = {

@@ -1,4 +1,4 @@
-// One `torchgate-media`: started as a spare, given one job, gone.
+// One decoder: copied from the template as a spare, given one job, gone.
 
 internal import CLinux
 internal import Glibc
@@ -13,30 +13,10 @@ final class DecoderProcess: Sendable {
     /// Its end, once it was waited for.
     private let status = Mutex<Int32?>(nil)
 
-    /// Starts a spare; the process ends with the calling thread at the latest.
-    init?(executable: String, addressSpace: Int) {
-        var pair: [Int32] = [-1, -1]
-        let null = open("/dev/null", O_RDWR | O_CLOEXEC)
-        guard null >= 0, tg_socketpair(&pair) == 0 else {
-            if null >= 0 { close(null) }
-            return nil
-        }
-        let arguments = [executable, "--address-space", String(addressSpace)]
-        var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
-        defer { words.forEach { free($0) } }
-        words.append(nil)
-        // A crash report would print memory.
-        let quiet = strdup("SWIFT_BACKTRACE=enable=no")
-        defer { free(quiet) }
-        var environment = [quiet, nil]
-        pid = tg_spawn(&words, &environment, pair[1], null, 2, nil, 0, 5, SIGKILL)
-        socket = pair[0]
-        close(pair[1])
-        close(null)
-        guard pid > 0 else {
-            close(socket)
-            return nil
-        }
+    /// A process that waits for its job at the other end of the socket, which is taken over.
+    init(pid: pid_t, socket: Int32) {
+        self.pid = pid
+        self.socket = socket
     }
 
     /// What came of a job.

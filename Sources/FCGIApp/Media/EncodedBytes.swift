@@ -25,7 +25,7 @@ package final class EncodedBytes: Sendable {
         guard descriptor >= 0 else { throw .busy }
         guard capacity > 0 else { return EncodedBytes(descriptor: descriptor, count: 0) }
         guard ftruncate(descriptor, capacity) == 0,
-            let mapped = mmap(nil, capacity, PROT_WRITE, MAP_SHARED, descriptor, 0),
+            let mapped = mmap(nil, capacity, PROT_WRITE, MAP_SHARED | MAP_POPULATE, descriptor, 0),
             mapped != MAP_FAILED
         else {
             close(descriptor)

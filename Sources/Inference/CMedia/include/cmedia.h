@@ -92,6 +92,11 @@ void tg_video_close(tg_video *video);
 // Loads what is loaded lazily, so that nothing is opened later. Called once before tg_media_sandbox.
 void tg_media_prepare(void);
 
+// Makes a copy of this process, a child of its parent, for each descriptor that comes with a byte over the
+// socket on descriptor 0, and answers with the copy's process number, or a negative errno (int32). Returns 0
+// in a copy, which has the descriptor as its descriptor 0; -1 in the template, once the other end went away.
+int tg_media_copies(void);
+
 // Gives up for good: new privileges, core dumps, address space beyond `address_space` bytes, CPU beyond
 // `cpu_seconds`, new files; and by seccomp every system call that decoding does not need, whose use kills
 // the process. 0, or errno.
