@@ -76,6 +76,11 @@ void launch_transpose(tg_dtype type, const void *x, int64_t rows, int64_t column
 // Keys and values of qkv [rows, (heads + 2 · kv_heads) · dim] into the caches.
 void launch_kv_write(tg_dtype type, const void *qkv, int64_t rows, int64_t heads, const CacheLayout &layout,
                      CacheRows where);
+// Head norms (weights may be null), rope and kv_write in one: queries are turned in place, keys and values of qkv
+// stay as they are. dim is even, at most 256.
+void launch_rope_kv_write(tg_dtype type, void *qkv, int64_t rows, int64_t heads, const CacheLayout &layout,
+                          CacheRows where, const void *query_norm, const void *key_norm, float eps,
+                          const float *angles, int64_t table_rows, const int32_t *positions, bool wide);
 // Bytes of scratch for `rows` rows that see up to `longest` keys.
 int64_t attention_scratch_bytes(int64_t rows, int64_t heads, int64_t dim, int64_t longest);
 // Causal attention of queries in qkv over what kv_write has put: each row sees the last `window` keys up to its

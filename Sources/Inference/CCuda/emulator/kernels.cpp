@@ -4,5 +4,6 @@
 namespace {
 #include "../kernels/common.cu"
 // The others, as NVRTC gets them after it.
+#include "../kernels/attention.cu"
 #include "../kernels/layers.cu"
 }  // namespace

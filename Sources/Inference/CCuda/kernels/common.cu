@@ -26,14 +26,34 @@ struct f16 {
 #define TG_SHARED(type, name) type *name = reinterpret_cast<type *>(tg::emulator::place.shared)
 #else
 #define TG_KERNEL(threads, name, parameters, ...) \
-    extern "C" __global__ void __launch_bounds__(threads) name parameters { __VA_ARGS__; }
+    extern "C" __global__ void __launch_bounds__(threads, 1) name parameters { __VA_ARGS__; }
 #define TG_SHARED(type, name)                                        \
     extern __shared__ __align__(16) unsigned char tg_shared_bytes[]; \
     type *name = reinterpret_cast<type *>(tg_shared_bytes)
 constexpr unsigned kAllLanes = 0xffffffffu;
 #endif
 
-#define TG_EACH_TYPE(make) make(float, f32) make(bf16, bf16) make(f16, f16)
+// TG_EACH_TYPE(make): make(type, suffix) for the element types of TG_TYPES: 1 float32, 2 bfloat16, 4 float16. Who
+// compiles may define it, as a model needs one type or two.
+#ifndef TG_TYPES
+#define TG_TYPES 7
+#endif
+#if TG_TYPES & 1
+#define TG_FLOAT32(make) make(float, f32)
+#else
+#define TG_FLOAT32(make)
+#endif
+#if TG_TYPES & 2
+#define TG_BFLOAT16(make) make(bf16, bf16)
+#else
+#define TG_BFLOAT16(make)
+#endif
+#if TG_TYPES & 4
+#define TG_FLOAT16(make) make(f16, f16)
+#else
+#define TG_FLOAT16(make)
+#endif
+#define TG_EACH_TYPE(make) TG_FLOAT32(make) TG_BFLOAT16(make) TG_FLOAT16(make)
 
 constexpr int kLanes = 32;
 
@@ -87,6 +107,20 @@ __device__ __forceinline__ f16 narrow<f16>(float x) {
 template <typename T>
 __device__ __forceinline__ float rounded(float x) {
     return widen(narrow<T>(x));
+}
+
+/// A pair of a head's halves turned: `a` of the first, `b` of the second.
+template <typename T>
+__device__ __forceinline__ void turn(float &a, float &b, float cosine, float sine, bool wide) {
+    const float x = a, y = b;
+    if (wide) {
+        a = x * cosine - y * sine;
+        b = y * cosine + x * sine;
+    } else {
+        const float c = rounded<T>(cosine), s = rounded<T>(sine);
+        a = rounded<T>(x * c) - rounded<T>(y * s);
+        b = rounded<T>(y * c) + rounded<T>(x * s);
+    }
 }
 
 // 16 bytes at once -------------------------------------------------------------------------------

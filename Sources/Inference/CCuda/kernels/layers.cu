@@ -121,20 +121,6 @@ __device__ void head_norm(T *x, i64 items, int stride, int column, int heads, in
     }
 }
 
-/// A pair of a head's halves turned: `a` of the first, `b` of the second.
-template <typename T>
-__device__ __forceinline__ void turn(float &a, float &b, float cosine, float sine, bool wide) {
-    const float x = a, y = b;
-    if (wide) {
-        a = x * cosine - y * sine;
-        b = y * cosine + x * sine;
-    } else {
-        const float c = rounded<T>(cosine), s = rounded<T>(sine);
-        a = rounded<T>(x * c) - rounded<T>(y * s);
-        b = rounded<T>(y * c) + rounded<T>(x * s);
-    }
-}
-
 /// A thread a pair; blocks along y where a row has more.
 template <typename T>
 __device__ void rope(T *x, int stride, int column, int heads, int dim, const float *angles, int table_rows,
