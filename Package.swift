@@ -152,7 +152,7 @@ let engine: [Target] = [
         "Inference",
         [
             "Models", "NN", "Pixels", "Vision", "Torch", "Weights", "Checkpoints", "Scheduling",
-            "EngineLink", "JSON",
+            "EngineLink", "JSON", "CLinux",
             .logging,
         ]
     ),

@@ -15,6 +15,8 @@ public final class Checkpoint: Sendable {
     public let totalBytes: Int
     /// Names these very files; part of the fingerprint of answers.
     public let revision: String
+    /// Weights of the right shapes that no file holds; nil for every real checkpoint.
+    public let invented: InventedWeights?
     private let files: [MappedFile]
 
     /// `model_type`.
@@ -38,6 +40,7 @@ public final class Checkpoint: Sendable {
     /// - Throws: `CheckpointError`.
     public init(opening path: String) throws(CheckpointError) {
         configuration = try ModelConfiguration(opening: path)
+        invented = nil
         var entries: [TensorEntry] = []
         if let gguf = configuration.ggufPath {
             let file = try MappedFile(gguf)
@@ -94,6 +97,19 @@ public final class Checkpoint: Sendable {
         tensors = byName
         totalBytes = entries.reduce(0) { $0 + $1.bytes.count }
         revision = Self.hash(files.map(\.identity) + [configuration.identity])
+    }
+
+    /// The config of a folder and weights that are made up: for benchmarks.
+    /// - Throws: `CheckpointError`.
+    public init(inventing folder: String) throws(CheckpointError) {
+        configuration = try ModelConfiguration(opening: folder)
+        config = configuration.config
+        // The whole model's word counts before its text part's.
+        let key = "tie_word_embeddings"
+        let isTied = config[key]?.bool ?? config["text_config"]?[key]?.bool ?? false
+        invented = try InventedWeights(tied: isTied)
+        (tensors, totalBytes, files) = ([:], 0, [])
+        revision = Self.hash(["invented", configuration.identity])
     }
 
     /// The names of the files that hold the weights.

@@ -14,6 +14,8 @@ public enum LogitsTool {
         case ids([Int32])
         /// The file of a chat request, images and clips included.
         case request(String)
+        /// A folder with what `torchgate render --frames-to` makes of one.
+        case rendered(String)
     }
 
     /// Computes and writes a safetensors file with `logits` [T, V], `input_ids` [T] and, where asked,
@@ -40,6 +42,9 @@ public enum LogitsTool {
             let rendered = try RenderedRequest(model: path, request: file)
             ids = rendered.ids
             sources = rendered.media
+        case .rendered(let folder):
+            let rendered = try RenderedRequest(rendered: folder)
+            (ids, sources) = (rendered.ids, rendered.media)
         }
         guard let type = ModelRegistry.computeType(dtype) else {
             throw ModelError.config(

@@ -12,8 +12,11 @@ internal import Weights
 /// Loads a model as the front asks and sizes its cache.
 struct ModelLoader {
     let request: LoadRequest
-    let endpoint: EngineEndpoint
+    /// Hears of the progress; nil: nobody does.
+    let endpoint: EngineEndpoint?
     let log: Logger
+    /// The checkpoint where it is open already; nil: the one that the request names.
+    var checkpoint: Checkpoint?
 
     /// - Throws: what `failure(of:)` explains.
     func load() throws -> ServedEngine {
@@ -22,7 +25,7 @@ struct ModelLoader {
             throw ModelError.device(request.device)
         }
         Torch.start(threads: request.threads ?? Memory.processors)
-        let checkpoint = try Checkpoint(opening: request.path)
+        let checkpoint = try checkpoint ?? Checkpoint(opening: request.path)
         guard let dtype = ModelRegistry.computeType(request.dtype) else {
             throw ModelError.config(
                 key: "dtype",
@@ -39,10 +42,10 @@ struct ModelLoader {
             .check(available: MachineMemory.availableBytes, context: request.maxContext)
         let model = try ModelRegistry.load(checkpoint, dtype: dtype, form: form) {
             [endpoint] done, total in
-            endpoint.noteProgress()
+            endpoint?.noteProgress()
             guard done - lastTold > total / 50 || done == total else { return }
             lastTold = done
-            endpoint.send(.progress(done: done, total: total))
+            endpoint?.send(.progress(done: done, total: total))
         }
         let eyes = try eyes(of: model, checkpoint)
         let limits = limits(for: model)

@@ -40,7 +40,18 @@ struct RenderedRequest {
         guard process.terminationStatus == 0 else {
             throw Failure(description: "the request cannot be rendered")
         }
-        let answer = try JSONValue.parse(Array(printed))
+        try self.init(printed: Array(printed), frames: frames)
+    }
+
+    /// Reads what `torchgate render --frames-to FOLDER` has printed into `FOLDER/rendered.json`.
+    init(rendered folder: String) throws {
+        let frames = URL(fileURLWithPath: folder)
+        let printed = try Data(contentsOf: frames.appendingPathComponent("rendered.json"))
+        try self.init(printed: Array(printed), frames: frames)
+    }
+
+    private init(printed: [UInt8], frames: URL) throws {
+        let answer = try JSONValue.parse(printed)
         let ids = answer["ids"]?.array?.compactMap { $0.int.flatMap(Int32.init(exactly:)) } ?? []
         guard !ids.isEmpty else { throw Failure(description: "the request has no tokens") }
         self.ids = ids

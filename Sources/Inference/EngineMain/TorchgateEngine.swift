@@ -13,7 +13,7 @@ struct TorchgateEngine: ParsableCommand {
         commandName: "torchgate-engine",
         abstract: "Runs one model for a torchgate server.",
         version: EngineBuild.version,
-        subcommands: [Serve.self, Logits.self]
+        subcommands: [Serve.self, Logits.self, BenchCommand.self]
     )
 
     /// Serves a front until it is told to end, or no front comes back.
@@ -77,6 +77,12 @@ struct TorchgateEngine: ParsableCommand {
         @Option(help: "File of a chat request, in place of --ids; images and clips as data URLs.")
         var request: String?
 
+        @Option(
+            help:
+                "Folder with what `torchgate render --frames-to` makes of one, printed as rendered.json."
+        )
+        var rendered: String?
+
         @Option(help: "float32, bfloat16 or auto.")
         var dtype = "float32"
         @Option(help: "Quantise weights that are floats: nf4, int8 or int4.")
@@ -98,9 +104,13 @@ struct TorchgateEngine: ParsableCommand {
         }
 
         private func prompt() throws -> LogitsTool.Prompt {
-            if let request, ids == nil { return .request(request) }
-            guard let ids, request == nil else {
-                throw ValidationError("give either --ids or --request")
+            switch (ids, request, rendered) {
+            case (nil, let request?, nil): return .request(request)
+            case (nil, nil, let folder?): return .rendered(folder)
+            default: break
+            }
+            guard let ids, request == nil, rendered == nil else {
+                throw ValidationError("give one of --ids, --request and --rendered")
             }
             let words = ids.split(separator: ",").map { $0.filter { !$0.isWhitespace } }
             let tokens = words.compactMap { Int32($0) }

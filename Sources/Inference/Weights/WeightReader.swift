@@ -37,6 +37,7 @@ public final class WeightReader {
 
     /// Whether the checkpoint has the tensor.
     public func has(_ name: String) -> Bool {
+        if let invented = checkpoint.invented { return invented.has(name) }
         let codes = StoredWeights.codes(name)
         return checkpoint.tensors[name] != nil
             || codes.map { checkpoint.tensors[$0] != nil } ?? false
@@ -161,7 +162,8 @@ public final class WeightReader {
     }
 
     private func entry(_ name: String, _ shape: [Int]) throws(WeightError) -> TensorEntry {
-        guard let entry = checkpoint.tensors[name] else {
+        let invented = checkpoint.invented?.entry(name, shape)
+        guard let entry = invented ?? checkpoint.tensors[name] else {
             throw WeightError(tensor: spelled(name), file: nil, reason: .missing)
         }
         used.insert(name)
