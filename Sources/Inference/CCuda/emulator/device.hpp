@@ -57,7 +57,16 @@ T atomicAdd(T *to, U value) {
     *to = T(before + value);
     return before;
 }
+template <typename T>
+T atomicMin(T *to, T value) {
+    const T before = *to;
+    if (value < before) *to = value;
+    return before;
+}
 
+// Functions, so that the compiler joins them with nothing.
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __int_as_float(int bits) { return __builtin_bit_cast(float, bits); }
 inline int __float_as_int(float value) { return __builtin_bit_cast(int, value); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }

@@ -6,4 +6,5 @@ namespace {
 // The others, as NVRTC gets them after it.
 #include "../kernels/attention.cu"
 #include "../kernels/layers.cu"
+#include "../kernels/sampler.cu"
 }  // namespace
