@@ -10,7 +10,7 @@ import Testing
         try MemoryPlan(
             of: Checkpoint(opening: "\(Self.fixtures)/\(name)"),
             dtype: dtype,
-            keepsQuantised: false
+            form: .dense
         )
     }
 
@@ -32,8 +32,8 @@ import Testing
         writer.key("general.architecture", "llama")
         writer.tensor("token_embd.weight", [32, 2], type: 8, [UInt8](repeating: 0, count: 68))
         let checkpoint = try Bench().open(gguf: writer.file())
-        let kept = MemoryPlan(of: checkpoint, dtype: "bfloat16", keepsQuantised: true)
-        let dense = MemoryPlan(of: checkpoint, dtype: "bfloat16", keepsQuantised: false)
+        let kept = MemoryPlan(of: checkpoint, dtype: "bfloat16", form: .stored)
+        let dense = MemoryPlan(of: checkpoint, dtype: "bfloat16", form: .dense)
         #expect(kept.weightBytes == 68 && dense.weightBytes == 128 && dense.storedBytes == 68)
     }
 

@@ -11,7 +11,7 @@ import Torch
         _ dtype: Tensor.DType
     ) throws {
         let checkpoint = try Checkpoint(opening: "\(GGUFModelTests.fixtures)/\(name)")
-        let plan = MemoryPlan(of: checkpoint, dtype: dtype.rawValue, keepsQuantised: false)
+        let plan = MemoryPlan(of: checkpoint, dtype: dtype.rawValue, form: .dense)
         let model = try ModelRegistry.load(checkpoint, dtype: dtype)
         #expect(plan.stateBytesPerToken == model.stateBytesPerToken)
         #expect(plan.stateBytes == model.stateBytes)

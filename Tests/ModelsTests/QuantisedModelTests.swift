@@ -122,12 +122,12 @@ import Weights
     ) throws {
         let checkpoint = try Checkpoint(opening: Self.fixture)
         let exact = try Self.logits(ModelRegistry.load(checkpoint, dtype: .float32))
-        let form = ModelRegistry.weightForm("auto", quantize: quantisation.rawValue)
+        let form = WeightForm(dtype: "auto", quantize: quantisation.rawValue)
         let model = try ModelRegistry.load(checkpoint, dtype: .float32, form: #require(form))
         let found = try Self.logits(model)
         let far = Self.distance(found, exact)
         #expect(far > 1e-4 && far < (quantisation == .int8 ? 0.05 : 0.4), "\(far)")
         #expect(try Self.logits(model, chunks: [1, 4, 17, 1, 7]) == found)
-        #expect(ModelRegistry.weightForm("auto", quantize: "int3") == nil)
+        #expect(WeightForm(dtype: "auto", quantize: "int3") == nil)
     }
 }

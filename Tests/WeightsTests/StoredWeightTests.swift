@@ -125,15 +125,15 @@ import Weights
         let reader = try folder.reader(.float32, .quantised(quantisation))
         let exact = try reader.tensor("nf4.values", [32, 192]).floats
         let name = "nf4.values"
-        func values(isTable: Bool) throws -> ([Float], Int) {
-            let matrix = try reader.matrix([name], rows: [32], columns: 192, isTable: isTable)
+        func values(_ role: MatrixRole) throws -> ([Float], Int) {
+            let matrix = try reader.matrix([name], rows: [32], columns: 192, role: role)
             guard case .packed(let packed) = matrix else {
                 Issue.record("dense")
                 return ([], 0)
             }
             return (packed.rows((0..<32).map { $0 }, as: .float32).floats, packed.byteCount)
         }
-        let (found, bytes) = try values(isTable: false)
+        let (found, bytes) = try values(.layer)
         let square = exact.reduce(0) { $0 + $1 * $1 }
         let error = zip(found, exact).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
         let relative = (error / square).squareRoot()
@@ -143,7 +143,7 @@ import Weights
         case .int4: #expect(relative < 0.12 && relative > 0.01 && bytes == 32 * 192 * 5 / 8)
         case .int8: #expect(relative < 0.008 && bytes == 32 * 192 * 17 / 16)
         }
-        let (table, tableBytes) = try values(isTable: true)
+        let (table, tableBytes) = try values(.table)
         let tableError = zip(table, exact).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
         #expect((tableError / square).squareRoot() < 0.008 && tableBytes == 32 * 192 * 17 / 16)
     }

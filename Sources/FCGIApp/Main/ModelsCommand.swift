@@ -53,12 +53,21 @@ struct ModelsCommand: ParsableCommand {
         )
         var dtype: String?
 
+        @Option(
+            help:
+                "Plan for floats quantised so: none, nf4, int8 or int4. Default: the settings' for the model."
+        )
+        var quantize: String?
+
         @Option(help: "Plan for so many GiB in place of what is available now.")
         var memory: Double?
 
         func validate() throws {
             guard ["float32", "bfloat16", "auto", nil].contains(dtype) else {
                 throw ValidationError("--dtype must be float32, bfloat16 or auto")
+            }
+            guard ["none", "nf4", "int8", "int4", nil].contains(quantize) else {
+                throw ValidationError("--quantize must be none, nf4, int8 or int4")
             }
             guard memory.map({ (0...1_048_576).contains($0) }) ?? true else {
                 throw ValidationError("--memory must be a number of GiB")
@@ -85,17 +94,30 @@ struct ModelsCommand: ParsableCommand {
             print("vocabulary    \(configuration.vocabularySize)")
             print("tensors       \(checkpoint.tensors.count), \(size(checkpoint.totalBytes))")
             let wish = dtype ?? settings.models.settings[id]?.dtype ?? settings.engine.dtype
-            if plan { show(checkpoint, wish, settings) }
+            let own = settings.models.settings[id]?.quantize
+            let form = WeightForm(
+                dtype: wish,
+                quantize: quantize ?? own ?? settings.engine.quantize
+            )
+            if plan { show(checkpoint, wish, form ?? .stored, settings) }
         }
 
-        private func show(_ checkpoint: Checkpoint, _ wish: String, _ settings: Settings) {
+        private func show(
+            _ checkpoint: Checkpoint,
+            _ wish: String,
+            _ form: WeightForm,
+            _ settings: Settings
+        ) {
+            let stored = (try? StoredQuantisation(checkpoint.config)) ?? .none
+            let bnb = settings.engine.bnbComputeType
+            let wish = form.computeWish(wish, bnb: bnb, stored)
             let native = MachineMemory.multipliesBFloat16 ? "bfloat16" : "float32"
             let dtype = wish == "float32" || wish == "bfloat16" ? wish : native
-            // Who names a type gets it; else quantised weights stay so.
-            let plan = MemoryPlan(of: checkpoint, dtype: dtype, keepsQuantised: wish == "auto")
+            let plan = MemoryPlan(of: checkpoint, dtype: dtype, form: form)
             let available =
                 memory.map { Int($0 * Double(1 << 30)) } ?? MachineMemory.availableBytes
-            print("weights       \(size(plan.weightBytes)) as \(dtype)")
+            let computed = plan.weights == dtype ? "" : ", computed in \(dtype)"
+            print("weights       \(size(plan.weightBytes)) as \(plan.weights)\(computed)")
             if plan.stateBytes > 0 {
                 print("state         \(size(plan.stateBytes)) a sequence, however long it is")
             } else {

@@ -122,6 +122,8 @@ final class ModelLibrary: Sendable {
             filesIdentity: model.identity,
             device: own?.device ?? engine.device,
             dtype: own?.dtype ?? engine.dtype,
+            quantize: own?.quantize ?? engine.quantize,
+            bnbComputeType: engine.bnbComputeType,
             maxSlots: engine.slots,
             maxContext: some(engine.maxContext),
             kvTokens: some(engine.kvTokens),

@@ -2,7 +2,7 @@
 extension SettingsTable {
     /// What a model overrides, in the order of `torchgate settings`.
     private static let modelMembers =
-        ["path", "device", "dtype", "idle_timeout"] + generation.map(\.key).filter(isSampling)
+        ["path", "device", "dtype", "quantize", "idle_timeout"] + generation.map(\.key).filter(isSampling)
 
     private static func isSampling(_ key: String) -> Bool { key.hasPrefix("generation.") }
 
@@ -63,6 +63,7 @@ extension SettingsTable {
         case "path": model.path = try raw.string()
         case "device": model.device = try raw.word(devices)
         case "dtype": model.dtype = try raw.word(dtypes)
+        case "quantize": model.quantize = try raw.word(quantisations)
         case "idle_timeout": model.idleTimeout = try raw.double(anySeconds)
         default:
             // Through the row of the global one.
@@ -81,6 +82,7 @@ extension SettingsTable {
         case "path": return model.path
         case "device": return model.device
         case "dtype": return model.dtype
+        case "quantize": return model.quantize
         case "idle_timeout": return model.idleTimeout.map(number)
         default:
             var settings = Settings()

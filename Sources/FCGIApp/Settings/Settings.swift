@@ -105,6 +105,8 @@ public struct ModelSettings: Sendable, Equatable {
     public var device: String?
     /// `auto`, `float32`, `bfloat16` or `float16`.
     public var dtype: String?
+    /// `none`, `nf4`, `int8` or `int4`.
+    public var quantize: String?
     /// Seconds; 0 = never.
     public var idleTimeout: Double?
     /// Sampling defaults.
@@ -123,6 +125,10 @@ public struct EngineSettings: Sendable, Equatable {
     public var device = "auto"
     /// `auto`, `float32`, `bfloat16` or `float16`.
     public var dtype = "auto"
+    /// `none`, `nf4`, `int8` or `int4`.
+    public var quantize = "none"
+    /// As `dtype`; `auto` = what `dtype` says.
+    public var bnbComputeType = "auto"
     /// Sequences at once.
     public var slots = 64
     /// Longest context in tokens; 0 = the model's.

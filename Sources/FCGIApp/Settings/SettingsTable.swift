@@ -152,7 +152,7 @@ public enum SettingsTable {
             key: "models.settings",
             unit: "id: mapping",
             effect:
-                "Settings of single models: path, device, dtype, idle_timeout, generation.*; see above.",
+                "Settings of single models: path, device, dtype, quantize, idle_timeout, generation.*; see above.",
             shortVariables: [],
             read: { raw, settings throws(RawError) in
                 try readModels(raw, &settings.models.settings)
@@ -162,6 +162,7 @@ public enum SettingsTable {
     ]
 
     static let dtypes = ["auto", "float32", "bfloat16", "float16"]
+    static let quantisations = ["none", "nf4", "int8", "int4"]
     static let devices = ["auto", "cpu", "cuda"]
 
     private static let engine: [SettingsField] = [
@@ -189,6 +190,19 @@ public enum SettingsTable {
             "Type that models compute in.",
             \.engine.dtype,
             ["TORCHGATE_DTYPE"]
+        ),
+        word(
+            "engine.quantize",
+            quantisations,
+            "What weights stored as floats are quantised to while they are read.",
+            \.engine.quantize,
+            ["TORCHGATE_QUANTIZE"]
+        ),
+        word(
+            "engine.bnb_compute_dtype",
+            dtypes,
+            "Type that models with nf4 or fp4 weights compute in; auto = engine.dtype.",
+            \.engine.bnbComputeType
         ),
         int("engine.slots", "sequences", "Sequences computed at once.", \.engine.slots, 1...4096),
         int(

@@ -31,6 +31,8 @@ public struct MemoryPlan: Sendable, Equatable {
     public let storedBytes: Int
     /// Bytes of the weights once they are loaded.
     public let weightBytes: Int
+    /// What most values of its matrices are kept as: a quantised kind such as `nf4` or `q4_1`, or the type.
+    public let weights: String
     /// Bytes of keys and values that each position costs.
     public let stateBytesPerToken: Int
     /// Bytes that each sequence costs however long it is: recurrent models.
@@ -45,15 +47,13 @@ public struct MemoryPlan: Sendable, Equatable {
     /// A cache holds at least so many tokens, or one whole context.
     public static let leastTokens = 2048
 
-    /// `dtype`: `float32`, or a type of two bytes; `keepsQuantised`: whether weights in blocks stay so.
-    public init(of checkpoint: Checkpoint, dtype: String, keepsQuantised: Bool) {
+    /// `dtype`: `float32`, or a type of two bytes.
+    public init(of checkpoint: Checkpoint, dtype: String, form: WeightForm) {
         let size = dtype == "float32" ? 4 : 2
         storedBytes = checkpoint.totalBytes
-        weightBytes = checkpoint.tensors.values.reduce(0) { sum, tensor in
-            if keepsQuantised, tensor.format.blockValues > 1 { return sum + tensor.bytes.count }
-            // Every tensor lies in a file: neither its values nor their sum overflow.
-            return sum + tensor.shape.reduce(1, *) * size
-        }
+        let kept = KeptWeights(of: checkpoint, form: form, size: size)
+        weightBytes = kept.bytes
+        weights = kept.kind ?? dtype
         contextLength = checkpoint.contextLength
         let config = checkpoint.config
         func int(_ key: String, otherwise: Int) -> Int {

@@ -67,6 +67,30 @@ public enum StoredQuantisation: Equatable, Sendable {
     }
 }
 
+extension StoredQuantisation {
+    /// Whether `quantize` leaves its codes as they are: 8-bit floats count as floats.
+    public var keepsCodes: Bool {
+        switch self {
+        case .none, .fp8: false
+        case .bitsandbytes, .awq, .gptq: true
+        }
+    }
+
+    /// Modules that a checkpoint's writer wants left as floats.
+    public static func modulesLeftAsFloats(_ config: JSONValue) -> [String] {
+        let nested = config["text_config"]?["quantization_config"]
+        let found = config["quantization_config"] ?? nested
+        return ["modules_to_not_convert", "llm_int8_skip_modules"].flatMap {
+            found?[$0]?.array?.compactMap(\.string) ?? []
+        }
+    }
+
+    /// Whether the weight `name` is of one of `modules`: of whole words between the dots.
+    public static func isLeft(_ name: String, _ modules: [String]) -> Bool {
+        modules.contains { !$0.isEmpty && ".\(name)".contains(".\($0).") }
+    }
+}
+
 /// What stands beside a weight of 4 bits in a bitsandbytes checkpoint.
 public struct BitsAndBytesState: Equatable, Sendable {
     /// Values that share a scale, row after row.

@@ -28,7 +28,7 @@ public enum LogitsTool {
         model path: String,
         prompt: Prompt,
         dtype: String,
-        quantize: String? = nil,
+        quantize: String = "none",
         device: String,
         greedy: Int,
         videoPositions: String = "original",
@@ -53,11 +53,11 @@ public enum LogitsTool {
                 expected: "float32, bfloat16 or auto"
             )
         }
-        guard let form = ModelRegistry.weightForm(dtype, quantize: quantize) else {
+        guard let form = WeightForm(dtype: dtype, quantize: quantize) else {
             throw ModelError.config(
                 key: "quantize",
-                found: quantize ?? "",
-                expected: "nf4, int8 or int4"
+                found: quantize,
+                expected: "none, nf4, int8 or int4"
             )
         }
         Torch.start(threads: Memory.processors)

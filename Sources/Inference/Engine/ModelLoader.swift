@@ -26,20 +26,10 @@ struct ModelLoader {
         }
         Torch.start(threads: request.threads ?? Memory.processors)
         let checkpoint = try checkpoint ?? Checkpoint(opening: request.path)
-        guard let dtype = ModelRegistry.computeType(request.dtype) else {
-            throw ModelError.config(
-                key: "dtype",
-                found: request.dtype,
-                expected: "auto, float32, bfloat16 or float16"
-            )
-        }
-        if request.dtype == "float16" {
-            log.warning("float16 is slow on this CPU: computing in \(dtype.rawValue)")
-        }
+        let (dtype, form) = try numbers(of: checkpoint)
         var lastTold = 0
-        let form = ModelRegistry.weightForm(request.dtype)
-        try MemoryPlan(of: checkpoint, dtype: dtype.rawValue, keepsQuantised: form == .stored)
-            .check(available: MachineMemory.availableBytes, context: request.maxContext)
+        let plan = MemoryPlan(of: checkpoint, dtype: dtype.rawValue, form: form)
+        try plan.check(available: MachineMemory.availableBytes, context: request.maxContext)
         let model = try ModelRegistry.load(checkpoint, dtype: dtype, form: form) {
             [endpoint] done, total in
             endpoint?.noteProgress()
@@ -58,6 +48,7 @@ struct ModelLoader {
             slots: limits.slots,
             kvTokens: limits.kvTokens,
             dtype: dtype.rawValue,
+            weights: plan.weights,
             device: "cpu",
             residentBytes: Memory.residentBytes,
             loadSeconds: Double(Memory.now() - began) / 1e9
@@ -66,6 +57,7 @@ struct ModelLoader {
             "loaded",
             metadata: [
                 "model": "\(request.modelID)", "dtype": "\(dtype.rawValue)",
+                "weights": "\(plan.weights)",
                 "slots": "\(limits.slots)", "kv_tokens": "\(limits.kvTokens)",
                 "ms": "\(Int(description.loadSeconds * 1000))",
             ]
@@ -77,6 +69,33 @@ struct ModelLoader {
             eyes: eyes,
             log: log
         )
+    }
+
+    /// What the request wants to compute in, and how it wants weights kept.
+    private func numbers(of checkpoint: Checkpoint) throws -> (Tensor.DType, WeightForm) {
+        guard let form = WeightForm(dtype: request.dtype, quantize: request.quantize) else {
+            throw ModelError.config(
+                key: "quantize",
+                found: request.quantize,
+                expected: "none, nf4, int8 or int4"
+            )
+        }
+        let stored = try StoredQuantisation(checkpoint.config)
+        let wish = form.computeWish(request.dtype, bnb: request.bnbComputeType, stored)
+        guard let dtype = ModelRegistry.computeType(wish) else {
+            throw ModelError.config(
+                key: "dtype",
+                found: wish,
+                expected: "auto, float32, bfloat16 or float16"
+            )
+        }
+        if wish == "float16" {
+            log.warning("float16 is slow on this CPU: computing in \(dtype.rawValue)")
+        }
+        if case .quantised(let wish) = form, stored.keepsCodes || checkpoint.isGGUF {
+            log.notice("what is quantised stays so: \(wish.rawValue) is for the rest")
+        }
+        return (dtype, form)
     }
 
     private func eyes(of model: any CausalLanguageModel, _ checkpoint: Checkpoint) throws

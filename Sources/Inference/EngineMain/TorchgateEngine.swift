@@ -85,8 +85,8 @@ struct TorchgateEngine: ParsableCommand {
 
         @Option(help: "float32, bfloat16 or auto.")
         var dtype = "float32"
-        @Option(help: "Quantise weights that are floats: nf4, int8 or int4.")
-        var quantize: String?
+        @Option(help: "Quantise weights that are floats: none, nf4, int8 or int4.")
+        var quantize = "none"
 
         @Option(help: "cpu or auto.")
         var device = "cpu"

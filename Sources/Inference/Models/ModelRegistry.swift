@@ -45,6 +45,13 @@ public enum ModelRegistry {
             throw ModelError.architecture(checkpoint.modelType, known: Architecture.names)
         }
         _ = try StoredQuantisation(checkpoint.config)
+        if architecture == .bdh, case .quantised(let wish) = form {
+            throw ModelError.config(
+                key: "quantize",
+                found: wish.rawValue,
+                expected: "none: weights of bdh are kept as floats"
+            )
+        }
         let reader = WeightReader(checkpoint, dtype: dtype, form: form, progress: progress)
         let model: any CausalLanguageModel
         do {
@@ -72,18 +79,5 @@ public enum ModelRegistry {
         case "auto", "float16": return native
         default: return Tensor.DType(rawValue: wish)
         }
-    }
-
-    /// The form of weights for the same wish.
-    ///
-    /// Who names a type gets it; `auto` keeps what is quantised.
-    public static func weightForm(_ wish: String) -> WeightForm {
-        wish == "auto" ? .stored : .dense
-    }
-
-    /// The form for a wish of type and one of `nf4`, `int8`, `int4` or none; nil for another word.
-    public static func weightForm(_ wish: String, quantize: String?) -> WeightForm? {
-        guard let quantize else { return weightForm(wish) }
-        return Quantisation(rawValue: quantize).map { .quantised($0) }
     }
 }

@@ -134,7 +134,7 @@ extension WeightScope {
     static func vision(of reader: WeightReader) -> WeightScope {
         let prefixes = ["visual", "model.visual", "vision_tower", "model.vision_tower"]
         let found = prefixes.first { reader.has("\($0).patch_embed.proj.weight") }
-        return WeightScope(reader: reader, prefix: found ?? "model.visual")
+        return WeightScope(reader: reader, prefix: found ?? "model.visual", role: .tower)
     }
 
     /// A tensor of this shape.

@@ -1,3 +1,4 @@
+import Checkpoints
 import NN
 import Torch
 import Weights
@@ -6,6 +7,8 @@ import Weights
 struct WeightScope {
     let reader: WeightReader
     let prefix: String
+    /// What its layers are to the model.
+    var role = MatrixRole.layer
 
     /// The decoder's weights, below whichever prefix the checkpoint's writer has put them.
     static func decoder(of reader: WeightReader) -> WeightScope {
@@ -31,7 +34,7 @@ struct WeightScope {
 
     /// The weights one level down.
     subscript(name: String) -> WeightScope {
-        WeightScope(reader: reader, prefix: path(name))
+        WeightScope(reader: reader, prefix: path(name), role: role)
     }
 
     /// `[out, in]`, with a bias `[out]` where there should be one.
@@ -48,7 +51,8 @@ struct WeightScope {
         let weight = try reader.matrix(
             names.map { path("\($0).weight") },
             rows: outputs,
-            columns: input
+            columns: input,
+            role: role
         )
         let added =
             bias
@@ -68,7 +72,7 @@ struct WeightScope {
             [path("\(name).weight")],
             rows: [rows],
             columns: columns,
-            isTable: true
+            role: .table
         )
     }
 

@@ -18,6 +18,7 @@ public final class WeightReader {
     private var done = 0
     private var used: Set<String> = []
     private let weights: StoredWeights
+    private let skipped: [String]
 
     /// A reader that reports stored bytes read and their total to `progress`.
     public init(
@@ -32,6 +33,7 @@ public final class WeightReader {
         self.progress = progress
         // An unsupported kind is the registry's error, before anything is read.
         let quantisation = try? StoredQuantisation(checkpoint.config)
+        skipped = StoredQuantisation.modulesLeftAsFloats(checkpoint.config)
         weights = StoredWeights(checkpoint: checkpoint, quantisation: quantisation ?? .none)
     }
 
@@ -98,13 +100,15 @@ public final class WeightReader {
 
     /// Several tensors `[rows[i], columns]` one below the other, in the reader's form.
     ///
-    /// `isTable`: an embedding or head, of which 8 bits are kept where others are quantised further.
     /// - Throws: `WeightError`.
-    public func matrix(_ names: [String], rows: [Int], columns: Int, isTable: Bool = false) throws
-        -> WeightMatrix
-    {
+    public func matrix(
+        _ names: [String],
+        rows: [Int],
+        columns: Int,
+        role: MatrixRole = .layer
+    ) throws -> WeightMatrix {
         let found = try zip(names, rows).map { try stored($0, rows: $1, columns: columns) }
-        let packings = found.map { packing(of: $0, isTable: isTable) }
+        let packings = zip(names, found).map { packing(of: $1, name: $0, role: role) }
         guard !packings.contains(where: { $0 == nil }) else {
             return .dense(try stacked(names, rows: rows, columns: columns))
         }
@@ -119,17 +123,17 @@ public final class WeightReader {
     }
 
     /// How the reader's form keeps a weight; nil: dense.
-    private func packing(of weight: StoredWeight, isTable: Bool) -> tg_packing? {
-        let isCoded = !weight.isFloat && weight.format != TG_FORMAT_F8_E4M3
-        var wanted = TG_PACK_STORED
-        switch form {
-        case .dense: return nil
-        case .stored: break
-        case .quantised(let quantisation):
-            if !isCoded { wanted = isTable ? TG_PACK_INT8 : quantisation.packing }
+    private func packing(of weight: StoredWeight, name: String, role: MatrixRole) -> tg_packing? {
+        func fits(_ packing: tg_packing) -> Bool {
+            weight.withSource { tg_packs_source($0, Int64(weight.columns), packing) }
         }
-        let fits = weight.withSource { tg_packs_source($0, Int64(weight.columns), wanted) }
-        return fits ? wanted : nil
+        guard form != .dense else { return nil }
+        if !weight.isFloat, fits(TG_PACK_STORED) { return TG_PACK_STORED }
+        guard case .quantised(let wanted) = form,
+            !(role == .layer && StoredQuantisation.isLeft(name, skipped)),
+            let packing = role.limit(wanted)?.packing, fits(packing)
+        else { return nil }
+        return packing
     }
 
     /// The weight `name` of exactly `[rows, columns]`, however it is stored.
@@ -224,6 +228,16 @@ public final class WeightReader {
         let end = Int(bitPattern: base) + bytes.count
         if let address = UnsafeMutableRawPointer(bitPattern: start) {
             madvise(address, end - start, MADV_DONTNEED)
+        }
+    }
+}
+
+extension Quantisation {
+    var packing: tg_packing {
+        switch self {
+        case .int8: TG_PACK_INT8
+        case .int4: TG_PACK_INT4
+        case .nf4: TG_PACK_NF4
         }
     }
 }

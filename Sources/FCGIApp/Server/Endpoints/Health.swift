@@ -53,6 +53,8 @@ extension Application {
             }
         var body: JSONObject = JSONObject()
         body["loaded_model"] = .text(loaded ? status.modelID : nil)
+        body["dtype"] = .text(loaded ? status.model?.dtype : nil)
+        body["weights"] = .text(loaded ? status.model?.weights : nil)
         body["remaining_time_seconds"] = status.remainingIdleSeconds.map { .int($0) } ?? .null
         body["status"] = word
         if status.state == .loading { body["progress"] = .double(status.progress) }

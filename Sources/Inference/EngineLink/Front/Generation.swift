@@ -67,7 +67,7 @@ struct Generation: Sendable {
 
 /// What makes two requests need the same engine.
 struct ModelKey: Hashable, Sendable {
-    let path, files, device, dtype: String
+    let path, files, device, dtype, quantize, bnbComputeType: String
     let numbers: [Int?]
 
     init(_ load: LoadRequest) {
@@ -75,6 +75,8 @@ struct ModelKey: Hashable, Sendable {
         files = load.filesIdentity
         device = load.device
         dtype = load.dtype
+        quantize = load.quantize
+        bnbComputeType = load.bnbComputeType
         numbers = [load.maxSlots, load.maxContext, load.kvTokens, load.stepTokens, load.threads]
     }
 }

@@ -154,7 +154,7 @@ extension SupervisorMachine {
             let seconds = max(model.loadSeconds, waited)
             counters.loadSeconds = seconds
             let tenths = (seconds * 10).rounded() / 10
-            log("loaded \(model.modelID) as \(model.dtype) on \(model.device) in \(tenths) s")
+            log("loaded \(model.modelID) as \(model.numbers) on \(model.device) in \(tenths) s")
         }
         if let load = engine.load {
             failures[ModelKey(load)] = nil

@@ -10,6 +10,10 @@ public struct LoadRequest: Sendable, Equatable {
     public var device: String
     /// `auto`, `float32`, `bfloat16` or `float16`.
     public var dtype: String
+    /// `none`, or what floats are quantised to while they are read: `nf4`, `int8` or `int4`.
+    public var quantize: String
+    /// The type that models of bitsandbytes' 4 bits compute in; `auto`: as `dtype` says.
+    public var bnbComputeType: String
     /// Sequences that may run at once.
     public var maxSlots: Int
     /// Longest sequence in tokens; nil: what the model says.
@@ -38,6 +42,8 @@ public struct LoadRequest: Sendable, Equatable {
         filesIdentity: String = "",
         device: String = "cpu",
         dtype: String = "auto",
+        quantize: String = "none",
+        bnbComputeType: String = "auto",
         maxSlots: Int = 16,
         maxContext: Int? = nil,
         kvTokens: Int? = nil,
@@ -53,6 +59,8 @@ public struct LoadRequest: Sendable, Equatable {
         self.filesIdentity = filesIdentity
         self.device = device
         self.dtype = dtype
+        self.quantize = quantize
+        self.bnbComputeType = bnbComputeType
         self.maxSlots = maxSlots
         self.maxContext = maxContext
         self.kvTokens = kvTokens
@@ -68,7 +76,8 @@ public struct LoadRequest: Sendable, Equatable {
     /// not matter to it.
     public func isSameEngine(as other: LoadRequest) -> Bool {
         path == other.path && filesIdentity == other.filesIdentity && device == other.device
-            && dtype == other.dtype
+            && dtype == other.dtype && quantize == other.quantize
+            && bnbComputeType == other.bnbComputeType
             && maxSlots == other.maxSlots && maxContext == other.maxContext
             && kvTokens == other.kvTokens && stepTokens == other.stepTokens
             && threads == other.threads && videoPositions == other.videoPositions

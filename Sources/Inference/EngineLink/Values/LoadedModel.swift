@@ -14,6 +14,8 @@ public struct LoadedModel: Sendable, Equatable {
     public var kvTokens: Int
     /// Compute type: `float32`, `bfloat16` or `float16`.
     public var dtype: String
+    /// What most of its matrices are kept as: `dtype`, or a quantised kind such as `nf4` or `q4_1`.
+    public var weights: String
     /// `cpu` or `cuda:N`.
     public var device: String
     /// Address of a GPU on its bus, as NVML takes it (`0000:01:00.0`); empty on the CPU.
@@ -23,7 +25,10 @@ public struct LoadedModel: Sendable, Equatable {
     /// Seconds that the load took.
     public var loadSeconds: Double
 
-    /// Creates a description.
+    /// The two in one word: `bfloat16`, or `nf4-bfloat16`.
+    public var numbers: String { weights == dtype ? dtype : "\(weights)-\(dtype)" }
+
+    /// Creates a description; without `weights` they are dense.
     public init(
         modelID: String,
         revision: String,
@@ -32,6 +37,7 @@ public struct LoadedModel: Sendable, Equatable {
         slots: Int,
         kvTokens: Int,
         dtype: String,
+        weights: String? = nil,
         device: String,
         residentBytes: Int,
         loadSeconds: Double,
@@ -44,6 +50,7 @@ public struct LoadedModel: Sendable, Equatable {
         self.slots = slots
         self.kvTokens = kvTokens
         self.dtype = dtype
+        self.weights = weights ?? dtype
         self.device = device
         self.residentBytes = residentBytes
         self.loadSeconds = loadSeconds

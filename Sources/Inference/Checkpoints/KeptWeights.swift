@@ -1,0 +1,220 @@
+/// What a checkpoint's weights take once they are loaded in a form, from headers alone.
+///
+/// Follows `WeightReader` and the layout of its kernels (`CTorch/quant.hpp`); tests hold it to both.
+struct KeptWeights {
+    /// Bytes in memory.
+    private(set) var bytes = 0
+    /// What most values of matrices are kept as, such as `nf4` or `q4_1`; nil: dense.
+    let kind: String?
+
+    private struct Matrix {
+        let rows, columns: Int
+        /// nil: dense.
+        let layout: PackedLayout?
+        let kind: String
+    }
+
+    /// `size`: bytes of a dense value.
+    init(of checkpoint: Checkpoint, form: WeightForm, size: Int) {
+        let source = Source(checkpoint: checkpoint, form: form)
+        var stacks: [String: [Matrix]] = [:]
+        for (name, entry) in checkpoint.tensors where !Source.isBeside(name) {
+            if let matrix = source.matrix(name, entry) {
+                stacks[Source.stack(name), default: []].append(matrix)
+            } else {
+                // Every tensor lies in a file: neither its values nor their sum overflow.
+                bytes += entry.shape.reduce(1, *) * size
+            }
+        }
+        var values: [String: Int] = [:]
+        for stack in stacks.values {
+            // What is computed as one matrix is packed as a whole or not at all.
+            let isPacked = stack.allSatisfy { $0.layout != nil }
+            for matrix in stack {
+                let count = matrix.rows * matrix.columns
+                let packed = isPacked ? matrix.layout : nil
+                bytes += packed?.bytes(rows: matrix.rows, columns: matrix.columns) ?? count * size
+                values[packed == nil ? "" : matrix.kind, default: 0] += count
+            }
+        }
+        let most = values.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? ""
+        kind = most.isEmpty ? nil : most
+    }
+
+    /// Where a matrix comes from, and what becomes of it.
+    private struct Source {
+        let checkpoint: Checkpoint
+        let form: WeightForm
+        let quantisation: StoredQuantisation
+        let skipped: [String]
+
+        init(checkpoint: Checkpoint, form: WeightForm) {
+            self.checkpoint = checkpoint
+            self.form = form
+            quantisation = (try? StoredQuantisation(checkpoint.config)) ?? .none
+            skipped = StoredQuantisation.modulesLeftAsFloats(checkpoint.config)
+        }
+
+        /// Whether a tensor belongs to another one's codes.
+        static func isBeside(_ name: String) -> Bool {
+            name.contains(".weight.") || name.hasSuffix(".SCB") || name.hasSuffix("_scale_inv")
+                || [".qzeros", ".scales", ".g_idx", ".weight_format"].contains {
+                    name.hasSuffix($0)
+                }
+        }
+
+        /// The layers that are computed as one have one name here.
+        static func stack(_ name: String) -> String {
+            for part in [".q_proj", ".k_proj", ".v_proj", ".gate_proj", ".up_proj"] {
+                guard name.contains(part) else { continue }
+                return name.replacing(part, with: part.utf8.count == 7 ? ".qkv" : ".gate_up")
+            }
+            return name
+        }
+
+        func matrix(_ name: String, _ entry: TensorEntry) -> Matrix? {
+            if name.hasSuffix(".qweight") { return packedWords(name, entry) }
+            guard name.hasSuffix(".weight") else { return nil }
+            for kind in ["nf4", "fp4"] {
+                guard let state = checkpoint.tensors["\(name).quant_state.bitsandbytes__\(kind)"]
+                else { continue }
+                return table(name, entry, BitsAndBytesState(state.bytes), kind)
+            }
+            guard entry.shape.count == 2 else { return nil }
+            let (rows, columns) = (entry.shape[0], entry.shape[1])
+            if let layout = PackedLayout(entry.format) {
+                let kind = entry.format.rawValue.lowercased()
+                return coded(name, rows, columns, layout, kind)
+            }
+            if entry.format == .int8 { return coded(name, rows, columns, nil, "") }
+            return floats(name, rows, columns)
+        }
+
+        /// AWQ and GPTQ: codes in words of 32 bits.
+        private func packedWords(_ name: String, _ entry: TensorEntry) -> Matrix? {
+            guard entry.shape.count == 2 else { return nil }
+            let base = name.dropLast(8)
+            let isHalf = checkpoint.tensors["\(base).scales"]?.format == .float16
+            func layout(_ group: Int) -> PackedLayout? {
+                isHalf && group % 32 == 0 ? .zeros(group: group / 32) : nil
+            }
+            switch quantisation {
+            case .awq(let group):
+                let (rows, columns) = (entry.shape[1] * 8, entry.shape[0])
+                return coded(name, rows, columns, layout(group ?? columns), "awq")
+            case .gptq(let bits, let group, _):
+                let (rows, columns) = (entry.shape[1], entry.shape[0] * 32 / bits)
+                let size = group ?? columns
+                let order = checkpoint.tensors["\(base).g_idx"]
+                let keeps = bits == 4 && order.map { isPlain($0, size) } ?? true
+                return coded(name, rows, columns, keeps ? layout(size) : nil, "gptq")
+            default: return nil
+            }
+        }
+
+        /// Whether each column belongs to the group that its place says.
+        private func isPlain(_ order: TensorEntry, _ size: Int) -> Bool {
+            (0..<order.bytes.count / 4).allSatisfy {
+                Int(order.bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Int32.self)) == $0 / size
+            }
+        }
+
+        /// bitsandbytes' 4 bits: the state beside them knows the shape.
+        private func table(
+            _ name: String,
+            _ entry: TensorEntry,
+            _ state: BitsAndBytesState?,
+            _ kind: String
+        ) -> Matrix {
+            let all = entry.bytes.count * 2
+            // Another shape than the codes have is refused when it is loaded.
+            guard let state, state.shape.count == 2, let columns = state.shape.last, columns > 0,
+                all % columns == 0
+            else { return Matrix(rows: 1, columns: all, layout: nil, kind: "") }
+            let isWhole = state.block % 64 == 0 && columns % state.block == 0
+            return coded(name, all / columns, columns, isWhole ? .table : nil, kind)
+        }
+
+        private func coded(
+            _ name: String,
+            _ rows: Int,
+            _ columns: Int,
+            _ layout: PackedLayout?,
+            _ kind: String
+        ) -> Matrix {
+            guard form != .dense else { return dense(rows, columns) }
+            guard let layout, layout.holds(columns) else { return floats(name, rows, columns) }
+            return Matrix(rows: rows, columns: columns, layout: layout, kind: kind)
+        }
+
+        private func floats(_ name: String, _ rows: Int, _ columns: Int) -> Matrix {
+            guard case .quantised(let wanted) = form else { return dense(rows, columns) }
+            let role: MatrixRole =
+                name.contains("visual.") || name.contains("vision_tower.")
+                ? .tower
+                : name.contains("embed_tokens.") || name.contains("lm_head.") ? .table : .layer
+            let isLeft = role == .layer && StoredQuantisation.isLeft(name, skipped)
+            guard let kind = isLeft ? nil : role.limit(wanted) else { return dense(rows, columns) }
+            let layout: PackedLayout =
+                switch kind {
+                case .int8: .plain(bits: 8)
+                case .int4: .minimum(bits: 4)
+                case .nf4: .table
+                }
+            guard layout.holds(columns) else { return dense(rows, columns) }
+            return Matrix(rows: rows, columns: columns, layout: layout, kind: kind.rawValue)
+        }
+
+        private func dense(_ rows: Int, _ columns: Int) -> Matrix {
+            Matrix(rows: rows, columns: columns, layout: nil, kind: "")
+        }
+    }
+}
+
+/// How a quantised matrix lies in memory.
+enum PackedLayout {
+    case plain(bits: Int)
+    case minimum(bits: Int)
+    case nested(bits: Int)
+    case halved
+    /// Blocks of 32 that share a scale.
+    case zeros(group: Int)
+    case table
+
+    /// That of a GGUF format; nil for others.
+    init?(_ format: TensorFormat) {
+        switch format {
+        case .q4_0: self = .plain(bits: 4)
+        case .q5_0: self = .plain(bits: 5)
+        case .q8_0: self = .plain(bits: 8)
+        case .q4_1: self = .minimum(bits: 4)
+        case .q5_1: self = .minimum(bits: 5)
+        case .q4_K: self = .nested(bits: 4)
+        case .q5_K: self = .nested(bits: 5)
+        case .q6_K: self = .halved
+        default: return nil
+        }
+    }
+
+    /// Whether rows of `columns` are whole blocks.
+    func holds(_ columns: Int) -> Bool {
+        if case .table = self { return columns > 0 && columns % 64 == 0 }
+        return columns > 0 && columns % 32 == 0
+    }
+
+    /// Tiles of 16 rows, blocks of 32 columns.
+    func bytes(rows: Int, columns: Int) -> Int {
+        let blocks = columns / 32
+        let wholes = (blocks + 7) / 8
+        let (bits, factors): (Int, Int) =
+            switch self {
+            case .plain(let bits): (bits, blocks * 32)
+            case .minimum(let bits): (bits, blocks * 64)
+            case .nested(let bits): (bits, wholes * 64 + blocks * 32)
+            case .halved: (6, wholes * 32 + blocks * 32)
+            case .zeros(let group): (4, (blocks + group - 1) / group * 48)
+            case .table: (4, (blocks + 1) / 2 * 64)
+            }
+        return ((rows + 15) / 16 * (blocks * 64 * bits + factors) + 63) / 64 * 64
+    }
+}
