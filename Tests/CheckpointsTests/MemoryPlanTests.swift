@@ -1,5 +1,9 @@
 import Checkpoints
 import Foundation
+import Glibc
+import JSON
+import Glibc
+import JSON
 import Testing
 
 @Suite struct MemoryPlanTests {
@@ -34,7 +38,78 @@ import Testing
         let checkpoint = try Bench().open(gguf: writer.file())
         let kept = MemoryPlan(of: checkpoint, dtype: "bfloat16", form: .stored)
         let dense = MemoryPlan(of: checkpoint, dtype: "bfloat16", form: .dense)
-        #expect(kept.weightBytes == 68 && dense.weightBytes == 128 && dense.storedBytes == 68)
+        // Rows lie in tiles of 16, in whole lines of 64 bytes.
+        #expect(kept.weightBytes == 576 && kept.weights == "q8_0")
+        #expect(dense.weightBytes == 128 && dense.weights == "bfloat16" && dense.storedBytes == 68)
+    }
+
+    /// Qwen2.5-14B-Instruct: its config, and a file of its shapes that holds nothing.
+    private func fourteenBillion(_ more: String = "") throws -> (Bench, Checkpoint) {
+        let (d, i, v, kv) = (5120, 13_824, 152_064, 1024)
+        var shapes = ["model.embed_tokens.weight": [v, d], "lm_head.weight": [v, d]]
+        shapes["model.norm.weight"] = [d]
+        for layer in 0..<48 {
+            let prefix = "model.layers.\(layer)"
+            for (name, rows) in [("q", d), ("k", kv), ("v", kv)] {
+                shapes["\(prefix).self_attn.\(name)_proj.weight"] = [rows, d]
+                shapes["\(prefix).self_attn.\(name)_proj.bias"] = [rows]
+            }
+            shapes["\(prefix).self_attn.o_proj.weight"] = [d, d]
+            shapes["\(prefix).mlp.gate_proj.weight"] = [i, d]
+            shapes["\(prefix).mlp.up_proj.weight"] = [i, d]
+            shapes["\(prefix).mlp.down_proj.weight"] = [d, i]
+            shapes["\(prefix).input_layernorm.weight"] = [d]
+            shapes["\(prefix).post_attention_layernorm.weight"] = [d]
+        }
+        var end = 0
+        let entries = shapes.sorted { $0.key < $1.key }.map { name, shape in
+            let place = "[\(end),\(end + shape.reduce(2, *))]"
+            end += shape.reduce(2, *)
+            return #""\#(name)":{"dtype":"BF16","shape":\#(shape),"data_offsets":\#(place)}"#
+        }
+        let bench = try Bench()
+        let start = safetensors("{\(entries.joined(separator: ","))}", data: 0)
+        let path = try bench.write("model.safetensors", start)
+        try #require(truncate(path, start.count + end) == 0)
+        let config =
+            #"{\#(more)"model_type":"qwen2","hidden_size":5120,"intermediate_size":13824,"#
+            + #""num_hidden_layers":48,"num_attention_heads":40,"num_key_value_heads":8,"#
+            + #""max_position_embeddings":32768,"vocab_size":152064,"tie_word_embeddings":false}"#
+        try bench.write("config.json", config)
+        return (bench, try Checkpoint(opening: bench.path))
+    }
+
+    @Test func `a model of 14 billion weights needs less than 10.5 GB at nf4`() throws {
+        let (bench, checkpoint) = try fourteenBillion()
+        defer { withExtendedLifetime(bench) {} }
+        func least(_ word: String) throws -> Double {
+            let form = try #require(WeightForm(dtype: "auto", quantize: word))
+            return Double(MemoryPlan(of: checkpoint, dtype: "bfloat16", form: form).least()) / 1e9
+        }
+        #expect(try least("nf4") < 10.5 && least("nf4") > 9.5)
+        #expect(try least("int4") < 11 && least("int8") > 15 && least("int8") < 17)
+        #expect(try least("none") > 29.5)
+    }
+
+    @Test(arguments: [
+        (#""quant_method":"fp8","modules_to_not_convert":["layers.47.mlp"]"#, 300...310),
+        (#""quant_method":"fp8","modules_to_not_convert":["lm_head","layers.4"]"#, 390...400),
+        (#""load_in_4bit":true,"llm_int8_skip_modules":["q_proj","ayers"]"#, 2500...2600),
+        (#""quant_method":"fp8","modules_to_not_convert":["lm_head"]"#, 0...0),
+    ])
+    func `what a checkpoint's writer wants left as floats stays so`(
+        _ words: String,
+        _ megabytes: ClosedRange<Int>
+    ) throws {
+        func weights(_ more: String) throws -> Int {
+            let (bench, checkpoint) = try fourteenBillion(more)
+            defer { withExtendedLifetime(bench) {} }
+            let plan = MemoryPlan(of: checkpoint, dtype: "bfloat16", form: .quantised(.nf4))
+            #expect(plan.weights == "nf4")
+            return plan.weightBytes
+        }
+        let more = try weights(#""quantization_config":{\#(words)},"#) - weights("")
+        #expect(megabytes.contains(more / 1_000_000), "\(more)")
     }
 
     @Test func `what cannot fit is refused with both numbers`() throws {

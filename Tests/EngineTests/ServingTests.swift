@@ -129,6 +129,45 @@ extension EngineSuites {
             #expect(try cause { $0.device = "cuda" } == LoadFailureCause.device.sentence)
             #expect(try cause { $0.device = "cuda:1" } == LoadFailureCause.device.sentence)
             #expect(try cause { $0.dtype = "int3" } == LoadFailureCause.unsupported.sentence)
+            #expect(try cause { $0.quantize = "int3" } == LoadFailureCause.unsupported.sentence)
+            let recurrent = try cause {
+                $0.path = EngineStage.fixture("bdh")
+                $0.quantize = "int8"
+            }
+            #expect(recurrent == LoadFailureCause.unsupported.sentence)
+        }
+
+        @Test func `another quantisation is another engine, which says what it keeps`() throws {
+            let request = GenerationRequest(prompt: [5, 6], stop: StopConditions(maxTokens: 3))
+            for (word, type, kept) in [
+                ("none", "float32", "float32"), ("int4", "float32", "int4-float32"),
+                ("nf4", "float32", "nf4-float32"), ("int8", "auto", "int8-"),
+            ] {
+                let stage = try EngineStage(.thread)
+                defer { stage.end() }
+                let model = EngineStage.model {
+                    $0.quantize = word
+                    $0.dtype = type
+                }
+                #expect(try stage.submit(request, model: model).tokens()?.isEmpty == false)
+                let loaded = try #require(stage.supervisor.status().model)
+                #expect(loaded.numbers.hasPrefix(kept), "\(loaded.numbers)")
+                #expect(!model.isSameEngine(as: EngineStage.model()) || word == "none")
+            }
+        }
+
+        @Test func `the compute type of bitsandbytes is for its 4 bits alone`() throws {
+            let request = GenerationRequest(prompt: [5, 6], stop: StopConditions(maxTokens: 1))
+            for (word, kept) in [("nf4", "nf4-bfloat16"), ("int4", "int4-float32")] {
+                let stage = try EngineStage(.thread)
+                defer { stage.end() }
+                let model = EngineStage.model {
+                    $0.quantize = word
+                    $0.bnbComputeType = "bfloat16"
+                }
+                #expect(try stage.submit(request, model: model).tokens()?.isEmpty == false)
+                #expect(stage.supervisor.status().model?.numbers == kept)
+            }
         }
 
         @Test(arguments: ["auto", "float16", "bfloat16", "float32"])

@@ -86,14 +86,14 @@ struct SettingsLoaderTests {
               directories: [/x, /y]
               aliases: {gpt-4: a}
               settings:
-                a: {path: /m/a, dtype: float32, idle_timeout: 5, generation: {temperature: 0.5, top_k: 0}}
+                a: {path: /m/a, dtype: float32, quantize: int4, idle_timeout: 5, generation: {temperature: 0.5, top_k: 0}}
             """
         let settings = try load { $0.file = ("a.yaml", yaml) }
         #expect(settings.models.directories == ["/x", "/y"])
         #expect(settings.models.aliases == ["gpt-4": "a"])
         let model = try #require(settings.models.settings["a"])
         #expect(model.path == "/m/a")
-        #expect(model.dtype == "float32")
+        #expect(model.dtype == "float32" && model.quantize == "int4")
         #expect(model.idleTimeout == 5)
         #expect(model.generation.temperature == 0.5)
         #expect(model.generation.topK == 0)
@@ -112,7 +112,7 @@ struct SettingsLoaderTests {
                 "TORCHGATE_MODELS_SETTINGS": "a.b.generation.top_k=4, x/y.idle_timeout=5"
             ]
             loader.flags = [
-                "models.settings.a.b.device=cpu", "models.settings.x/y.path=/m/a,b=c",
+                "models.settings.a.b.device=cpu", "models.settings.a.b.quantize=nf4", "models.settings.x/y.path=/m/a,b=c",
                 "models.settings=a.b.generation.top_p=0.5",
             ]
         }
@@ -125,7 +125,7 @@ struct SettingsLoaderTests {
         let field = try #require(SettingsTable.fields.first { $0.key == "models.settings" })
         #expect(
             field.text(in: settings)
-                == "a.b.device=cpu,a.b.dtype=float32,a.b.generation.max_tokens=7,"
+                == "a.b.device=cpu,a.b.dtype=float32,a.b.quantize=nf4,a.b.generation.max_tokens=7,"
                 + "a.b.generation.top_p=0.5,a.b.generation.top_k=4,"
                 + "x/y.path=/m/a,b=c,x/y.idle_timeout=5"
         )
@@ -134,6 +134,7 @@ struct SettingsLoaderTests {
     @Test(arguments: [
         "models.settings.a.colour=red", "models.settings.dtype=float32", "models.settings.=1",
         "models.settings=a", "models.settings=a=b", "models.settings.a.dtype=int3",
+        "models.settings.a.quantize=int3", "engine.quantize=auto",
         "models.settings.a.generation.max_tokens=x",
     ])
     func `a model's setting that there is not is refused`(flag: String) {
