@@ -27,7 +27,7 @@ def test_floats_are_quantised_while_they_are_read(
     status = house.status()
     assert (status["weights"], status["dtype"]) == (word, computed)
     assert f"_{word}-{computed}_" in first.json["system_fingerprint"]
-    assert f"loaded llama-tied as {word}-{computed} on cpu" in house.log()
+    assert f"loaded llama-tied as {word}-{computed} on cpu" in house.log
     house.chat("hi", max_tokens=2, model="llama-llama3rope")
     assert house.status()["weights"] == "int8"
 

@@ -112,7 +112,8 @@ struct SettingsLoaderTests {
                 "TORCHGATE_MODELS_SETTINGS": "a.b.generation.top_k=4, x/y.idle_timeout=5"
             ]
             loader.flags = [
-                "models.settings.a.b.device=cpu", "models.settings.a.b.quantize=nf4", "models.settings.x/y.path=/m/a,b=c",
+                "models.settings.a.b.device=cpu", "models.settings.a.b.quantize=nf4",
+                "models.settings.x/y.path=/m/a,b=c",
                 "models.settings=a.b.generation.top_p=0.5",
             ]
         }

@@ -2,7 +2,8 @@
 extension SettingsTable {
     /// What a model overrides, in the order of `torchgate settings`.
     private static let modelMembers =
-        ["path", "device", "dtype", "quantize", "idle_timeout"] + generation.map(\.key).filter(isSampling)
+        ["path", "device", "dtype", "quantize", "idle_timeout"]
+        + generation.map(\.key).filter(isSampling)
 
     private static func isSampling(_ key: String) -> Bool { key.hasPrefix("generation.") }
 

@@ -65,8 +65,8 @@ struct KeptWeights {
 
         /// The layers that are computed as one have one name here.
         static func stack(_ name: String) -> String {
-            for part in [".q_proj", ".k_proj", ".v_proj", ".gate_proj", ".up_proj"] {
-                guard name.contains(part) else { continue }
+            for part in [".q_proj", ".k_proj", ".v_proj", ".gate_proj", ".up_proj"]
+            where name.contains(part) {
                 return name.replacing(part, with: part.utf8.count == 7 ? ".qkv" : ".gate_up")
             }
             return name
