@@ -18,6 +18,15 @@ struct KeptWeights {
     init(of checkpoint: Checkpoint, form: WeightForm, size: Int) {
         let source = Source(checkpoint: checkpoint, form: form)
         var stacks: [String: [Matrix]] = [:]
+        // Those that are made up have shapes once something has asked for them.
+        for (name, shape) in checkpoint.invented?.shapes ?? [:] {
+            if name.hasSuffix(".weight"), shape.count == 2 {
+                let matrix = source.floats(name, shape[0], shape[1])
+                stacks[Source.stack(name), default: []].append(matrix)
+            } else {
+                bytes += shape.reduce(size, *)
+            }
+        }
         for (name, entry) in checkpoint.tensors where !Source.isBeside(name) {
             if let matrix = source.matrix(name, entry) {
                 stacks[Source.stack(name), default: []].append(matrix)
@@ -147,7 +156,7 @@ struct KeptWeights {
             return Matrix(rows: rows, columns: columns, layout: layout, kind: kind)
         }
 
-        private func floats(_ name: String, _ rows: Int, _ columns: Int) -> Matrix {
+        func floats(_ name: String, _ rows: Int, _ columns: Int) -> Matrix {
             guard case .quantised(let wanted) = form else { return dense(rows, columns) }
             let role: MatrixRole =
                 name.contains("visual.") || name.contains("vision_tower.")

@@ -40,6 +40,9 @@ struct ModelLoader {
         let eyes = try eyes(of: model, checkpoint)
         let limits = limits(for: model)
         if dtype == .float32 { try selfTest(model) }
+        let isInvented = checkpoint.invented != nil
+        let kept =
+            isInvented ? MemoryPlan(of: checkpoint, dtype: dtype.rawValue, form: form) : plan
         let description = LoadedModel(
             modelID: request.modelID,
             revision: checkpoint.revision,
@@ -48,7 +51,7 @@ struct ModelLoader {
             slots: limits.slots,
             kvTokens: limits.kvTokens,
             dtype: dtype.rawValue,
-            weights: plan.weights,
+            weights: kept.weights,
             device: "cpu",
             residentBytes: Memory.residentBytes,
             loadSeconds: Double(Memory.now() - began) / 1e9
@@ -57,7 +60,7 @@ struct ModelLoader {
             "loaded",
             metadata: [
                 "model": "\(request.modelID)", "dtype": "\(dtype.rawValue)",
-                "weights": "\(plan.weights)",
+                "weights": "\(kept.weights)",
                 "slots": "\(limits.slots)", "kv_tokens": "\(limits.kvTokens)",
                 "ms": "\(Int(description.loadSeconds * 1000))",
             ]

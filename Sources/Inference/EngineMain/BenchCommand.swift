@@ -26,8 +26,8 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "auto, float32, bfloat16 or float16.")
     var dtype = "auto"
 
-    @Option(help: "Quantise weights that are floats: nf4, int8 or int4.")
-    var quantize: String?
+    @Option(help: "Quantise weights that are floats: none, nf4, int8 or int4.")
+    var quantize = "none"
 
     @Option(help: "Sequences that decode together.")
     var batch = ""

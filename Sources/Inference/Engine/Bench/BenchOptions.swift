@@ -11,8 +11,8 @@ extension EngineBench {
         public var device = "cpu"
         /// As the engine's settings.
         public var dtype = "auto"
-        /// `nf4`, `int8` or `int4`; nil: as stored.
-        public var quantize: String?
+        /// As the engine's settings.
+        public var quantize = "none"
         /// Numbers of sequences that decode together.
         public var batches: [Int] = []
         /// Lengths of prompts.

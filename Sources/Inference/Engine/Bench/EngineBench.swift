@@ -35,7 +35,7 @@ public final class EngineBench {
         self.checkpoint = checkpoint
         traffic = {
             guard let dtype = ModelRegistry.computeType(options.dtype),
-                let form = ModelRegistry.weightForm(options.dtype, quantize: options.quantize)
+                let form = WeightForm(dtype: options.dtype, quantize: options.quantize)
             else { throw BenchError(description: "unknown dtype or quantisation") }
             return StepTraffic(checkpoint, dtype: dtype, form: form)
         }
@@ -60,6 +60,7 @@ public final class EngineBench {
             modelID: URL(fileURLWithPath: options.model).lastPathComponent,
             device: options.device,
             dtype: options.dtype,
+            quantize: options.quantize,
             maxSlots: slots,
             maxContext: longest,
             stepTokens: options.stepTokens,
@@ -96,14 +97,15 @@ public final class EngineBench {
         report["invented"] = .bool(options.invents)
         report["device"] = .string(model.device)
         report["dtype"] = .string(model.dtype)
-        report["quantize"] = options.quantize.map { .string($0) } ?? .null
+        report["quantize"] = .string(options.quantize)
+        report["weights"] = .string(model.weights)
         report["slots"] = .int(model.slots)
         report["kv_tokens"] = .int(model.kvTokens)
         report["load_seconds"] = .double(model.loadSeconds)
         report["before"] = ["resident_bytes": .int(before)]
         report["loaded"] = memory(engine)
         let seconds = String(format: "%.3f", model.loadSeconds)
-        print("\(model.modelID): \(model.dtype) on \(model.device), loaded in \(seconds) s")
+        print("\(model.modelID): \(model.numbers) on \(model.device), loaded in \(seconds) s")
         write()
     }
 

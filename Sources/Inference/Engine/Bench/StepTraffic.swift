@@ -22,7 +22,7 @@ struct StepTraffic {
     private let attentionWidth: Int
 
     init(_ checkpoint: Checkpoint, dtype: Tensor.DType, form: WeightForm) {
-        let plan = MemoryPlan(of: checkpoint, dtype: dtype.rawValue, keepsQuantised: form != .dense)
+        let plan = MemoryPlan(of: checkpoint, dtype: dtype.rawValue, form: form)
         stateBytesPerToken = plan.stateBytesPerToken
         let config = checkpoint.config
         func int(_ key: String) -> Int? { config["text_config"]?[key]?.int ?? config[key]?.int }
