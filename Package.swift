@@ -67,6 +67,7 @@ let front: [Target] = [
     room("FastCGI", "FCGIApp", ["CFCGI", "CLinux"]),
     room("Nginx", "FCGIApp", []),
     room("Settings", "FCGIApp", [.yams]),
+    room("NVML", "FCGIApp", ["CLinux"]),
     room("OpenAI", "FCGIApp", ["JSON"]),
     room("Logs", "FCGIApp", ["JSON", .logging]),
     room("Streams", "FCGIApp", []),
@@ -84,14 +85,14 @@ let front: [Target] = [
         "FCGIApp",
         [
             "JSON", "FastCGI", "OpenAI", "Streams", "Generations", "EngineLink", "Text",
-            "Checkpoints", "Media", "MediaLink", "Vision",
+            "Checkpoints", "Media", "MediaLink", "Vision", "NVML",
             "KeyStore", "Settings", "CLinux", .logging, .crypto,
         ]
     ),
     room(
         "Doctor",
         "FCGIApp",
-        ["Settings", "Nginx", "KeyStore", "Checkpoints", "JSON", "CLinux"]
+        ["Settings", "Nginx", "NVML", "KeyStore", "Checkpoints", "JSON", "CLinux"]
     ),
     .executableTarget(
         name: "torchgate",
@@ -205,10 +206,17 @@ let frontTests: [Target] = [
     tests("Checkpoints", ["Checkpoints", "JSON", "Vision"]),
     tests("FastCGI", ["FastCGI", "CLinux"]),
     tests("Nginx", ["Nginx"]),
+    .testTarget(
+        name: "NVMLTests",
+        dependencies: ["NVML"],
+        path: "Tests/NVMLTests",
+        exclude: ["fake-nvml.c"],
+        swiftSettings: rules
+    ),
     tests("Vision", ["Vision"]),
     tests("MediaProcess", ["torchgate-media", "CMedia", "MediaLink", "Vision", "JSON", "CLinux"]),
     tests("Media", ["Media", "MediaLink", "Vision", "torchgate-media"]),
-    tests("Doctor", ["Doctor", "Settings", "Nginx", "KeyStore", "Checkpoints", "JSON"]),
+    tests("Doctor", ["Doctor", "Settings", "Nginx", "NVML", "KeyStore", "Checkpoints", "JSON"]),
     tests("Text", ["Text", "JSON"]),
 ]
 

@@ -3,6 +3,7 @@ import Doctor
 import Foundation
 import JSON
 import KeyStore
+import NVML
 import Settings
 import Testing
 
@@ -125,6 +126,29 @@ import Testing
         patient.doctor.settings.models.aliases = ["gpt": "tiny"]
         patient.doctor.settings.models.standard = "gpt"
         #expect(patient.doctor.defaultModel().result == .ok)
+    }
+
+    @Test func `a decoder must start, and its sandbox must end it`() throws {
+        #expect(patient.doctor.mediaProgram().result == .ok)
+        try patient.program(
+            "echo the sandbox let socket pass >&2; exit 2",
+            at: patient.doctor.media
+        )
+        let finding = patient.doctor.mediaProgram()
+        #expect(finding.result == .failure)
+        #expect(finding.found.contains("ended with 2: the sandbox let socket pass"))
+        unlink(patient.doctor.media)
+        #expect(patient.doctor.mediaProgram().mend?.contains("media.executable") == true)
+    }
+
+    @Test func `what NVML sees is said, and why it sees nothing`() throws {
+        let absent = NVML(library: "libnvidia-ml-is-not-here.so.1")
+        patient.doctor.settings.engine.device = "auto"
+        #expect(patient.doctor.gpuMemory(absent).found.contains("libnvidia-ml-is-not-here.so.1"))
+        patient.doctor.settings.engine.device = "cuda"
+        #expect(patient.doctor.gpuMemory(absent).result == .warning)
+        patient.doctor.settings.engine.device = "cpu"
+        #expect(patient.doctor.gpuMemory(absent).result == .skipped)
     }
 
     @Test func `an engine must start and be of this version`() throws {

@@ -40,6 +40,7 @@ final class Patient {
             nginx: nginx,
             keys: StateFiles(state: settings.stateDirectory),
             engine: engine,
+            media: "\(folder)/media",
             version: "1.2.3",
             models: ModelCatalog.scan(
                 directories: settings.models.directories,
@@ -48,6 +49,7 @@ final class Patient {
             readModel: { _ in nil }
         )
         try program("echo 1.2.3", at: engine)
+        try program("kill -SYS $$", at: doctor.media)
     }
 
     /// Writes the model's config.json.

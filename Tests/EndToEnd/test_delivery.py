@@ -33,6 +33,7 @@ def scripted(
     tiny_models: Path,
     step_ms: int,
     stepLog: Path | None = None,
+    words: str = "",
     **settings: str,
 ) -> House:
     """A server whose engine is the scripted one, with a step every so many milliseconds."""
@@ -42,7 +43,7 @@ def scripted(
     if not program.exists():
         pytest.skip("the scripted engine is not built: scripts/test.sh units builds it")
     wrapper = tiny_models.parent / f"engine-{step_ms}"
-    words = f"--stepMs {step_ms} --slots 2000 --vocabularySize 1280 --tokens [64,65,66,67,68]"
+    words += f" --stepMs {step_ms} --slots 2000 --vocabularySize 1280 --tokens [64,65,66,67,68]"
     if stepLog:
         words += f" --stepLog {stepLog}"
     wrapper.write_text(f'#!/bin/sh\nexec {program} "$@" {words}\n')

@@ -82,7 +82,7 @@ import Testing
                 case .deliver(let id, .finished), .deliver(let id, .failed):
                     endings[id, default: 0] += 1
                 case .forget(let id): endings[id, default: 0] += 1
-                case .deliver, .unloadEnded, .log: break
+                case .deliver, .ended, .unloadEnded, .log: break
                 }
                 queue += machine.takeActions()
             }

@@ -24,7 +24,9 @@ public struct Doctor {
     public var keys: StateFiles
     /// The engine's program.
     public var engine: String
-    /// This program's version, which the engine's should equal.
+    /// The decoder's program.
+    public var media: String
+    /// This program's version, which the others' should equal.
     public var version: String
     /// The models that can be served.
     public var models: [CatalogEntry]
@@ -37,6 +39,7 @@ public struct Doctor {
         nginx: NginxConfiguration,
         keys: StateFiles,
         engine: String,
+        media: String,
         version: String,
         models: [CatalogEntry],
         readModel: @escaping (CatalogEntry) -> String?
@@ -45,6 +48,7 @@ public struct Doctor {
         self.nginx = nginx
         self.keys = keys
         self.engine = engine
+        self.media = media
         self.version = version
         self.models = models
         self.readModel = readModel
@@ -52,7 +56,8 @@ public struct Doctor {
 
     /// All checks.
     public func examine() -> [Finding] {
-        state() + catalog() + [engineProgram()] + gpu() + sockets() + nginxProgramAndFiles()
+        state() + catalog() + [engineProgram(), mediaProgram()] + gpu() + sockets()
+            + nginxProgramAndFiles()
             + certificates() + ports() + [fileLimit(), spool(), memory(), clock()]
     }
 

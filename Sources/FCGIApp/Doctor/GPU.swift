@@ -1,12 +1,39 @@
 internal import Settings
 internal import Checkpoints
 internal import Foundation
+package import NVML
 
 extension Doctor {
-    /// Devices and the driver's libraries.
+    /// Devices, the driver's libraries, and what NVML sees.
     ///
-    /// Nothing is initialised: a doctor must not take GPU memory, nor wake a GPU.
-    func gpu() -> [Finding] { [gpu(devices: "/dev", cuda: "libcuda.so.1")] }
+    /// CUDA is not initialised: a doctor must not take GPU memory.
+    func gpu() -> [Finding] {
+        [gpu(devices: "/dev", cuda: "libcuda.so.1"), gpuMemory(NVML(patience: 5))]
+    }
+
+    /// What the server's /vram_status and its log of unloads rest on.
+    package func gpuMemory(_ nvml: NVML) -> Finding {
+        let name = "GPU memory"
+        if defaultDevice == "cpu" { return .skipped(name, "not wanted: the device is cpu") }
+        switch nvml.read() {
+        case .gpus(let gpus):
+            let words = gpus.map { gpu in
+                "\(gpu.name), \(readable(bytes: gpu.freeBytes)) free of \(readable(bytes: gpu.totalBytes))"
+            }
+            return .ok(name, words.joined(separator: "; "))
+        case .nothing(let reason):
+            let found = "NVML sees no GPU: \(reason)"
+            guard defaultDevice == "cuda" || FileFacts("/dev/nvidiactl") != nil else {
+                return .ok(name, found)
+            }
+            return .warning(
+                name,
+                "\(found); /vram_status will lack the GPU's size and what is free",
+                mend:
+                    "install the driver's libraries (libnvidia-ml1) for its version; nvidia-smi must work"
+            )
+        }
+    }
 
     package func gpu(devices: String, cuda: String) -> Finding {
         let name = "GPU"
@@ -38,12 +65,10 @@ extension Doctor {
                 mend: "put the engine's user into the group that owns it (video)"
             )
         }
-        for (library, symbol) in [(cuda, "cuInit"), ("libnvidia-ml.so.1", "nvmlInit_v2")] {
-            if let problem = Self.problem(of: library, symbol) {
-                return trouble(problem, mend: "install the driver's libraries for its version")
-            }
+        if let problem = Self.problem(of: cuda, "cuInit") {
+            return trouble(problem, mend: "install the driver's libraries for its version")
         }
-        return .ok(name, "\(cards.count) of them; libcuda and NVML are found")
+        return .ok(name, "\(cards.count) of them; libcuda is found")
     }
 
     /// The device of the default model.

@@ -40,12 +40,14 @@ struct DoctorCommand: ParsableCommand {
 
     private func doctor(_ settings: Settings) -> Doctor {
         let executable = settings.engine.executable
+        let decoder = settings.media.executable
         let beside = URL(fileURLWithPath: executablePath()).deletingLastPathComponent().path
         return Doctor(
             settings: settings,
             nginx: NginxFiles(settings: settings).configuration,
             keys: ServeCommand.stateFiles(settings),
             engine: executable.isEmpty ? "\(beside)/torchgate-engine" : executable,
+            media: decoder.isEmpty ? "\(beside)/torchgate-media" : decoder,
             version: Version.text,
             models: ModelFolders.entries(settings),
             readModel: { Self.problem(of: $0, settings) }

@@ -100,6 +100,9 @@ enum NginxError {
         ),
     ]
 
+    /// The paths of the API whose errors have the form `{"detail": …}`.
+    private static let otherAPI = "^/(api/v1/|vram_status$|clear_vram$)"
+
     /// The `error_page` lines.
     static var directives: String {
         pages.map { page in
@@ -122,7 +125,7 @@ enum NginxError {
                     location @e\(page.status) {
                       default_type application/json;
                 \(headers.joined(separator: "\n"))
-                      if ($uri ~ ^/api/v1/) { return \(page.status) '{"detail":"\(page.message.replacing("'", with: "\\'"))"}'; }
+                      if ($uri ~ "\(otherAPI)") { return \(page.status) '{"detail":"\(page.message.replacing("'", with: "\\'"))"}'; }
                       return \(page.status) '\(json(page.message, type: page.type, code: page.code))';
                     }
                 """

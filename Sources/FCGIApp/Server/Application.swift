@@ -5,6 +5,7 @@ internal import Foundation
 public import KeyStore
 public import Logging
 internal import Media
+internal import NVML
 internal import OpenAI
 public import Settings
 internal import Streams
@@ -20,6 +21,7 @@ public final class Application: Sendable {
     let models: ModelLibrary
     let generator: Generator
     let metrics = Metrics()
+    let memory: MemoryWatch
     let limiter = RateLimiter()
     let gate: Gate
     let requestLimits: RequestLimits
@@ -56,9 +58,21 @@ public final class Application: Sendable {
         bounds.minResidency = settings.engine.minResidency
         bounds.swapPatience = settings.engine.swapPatience
         bounds.build = Build.version
-        engines = EngineFleet(settings: bounds, launchers: launchers) { line in
-            log.info("\(line)", metadata: ["part": "engine"])
-        }
+        let standardModel = settings.models.settings[settings.models.standard]
+        memory = MemoryWatch(
+            threshold: settings.engine.vramThreshold,
+            standardDevice: standardModel?.device ?? settings.engine.device,
+            nvml: NVML(),
+            metrics: metrics,
+            log: log
+        )
+        engines = EngineFleet(
+            settings: bounds,
+            launchers: launchers,
+            log: { log.info("\($0)", metadata: ["part": "engine"]) },
+            ended: { [memory] in memory.hear($0) }
+        )
+        memory.start(engines)
         models = ModelLibrary(settings: settings, log: log)
         var limits = RequestLimits()
         limits.messages = settings.limits.messages
@@ -125,6 +139,7 @@ public final class Application: Sendable {
     public func stop(drainSeconds: Double, unload: Bool) {
         draining.withLock { $0 = true }
         engines.stop(drainSeconds: drainSeconds, unload: unload)
+        _ = memory.releases(after: 0, seconds: 3)
     }
 
     /// Whether the threads that carry the work have gone round lately, for who watches the process.
@@ -196,6 +211,8 @@ public final class Application: Sendable {
         case .detokenize: try detokenize(call, principal)
         case .status: status(call)
         case .unload: unload(call)
+        case .memory: memoryStatus(call)
+        case .clearMemory: clearMemory(call)
         case .metrics: exposition(call)
         case .root: root(call)
         case .health: health(call)

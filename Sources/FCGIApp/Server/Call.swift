@@ -108,7 +108,9 @@ final class Call {
         if [408, 409, 429, 500, 503, 504].contains(error.status) {
             headers.append(("x-should-retry", error.shouldRetry ? "true" : "false"))
         }
-        send(status: error.status, headers: headers, error.body + [0x0A])
+        let detail: JSONValue = ["detail": .string(error.message)]
+        let body = Router.hasDetailErrors(path) ? detail.bytes() : error.body
+        send(status: error.status, headers: headers, body + [0x0A])
     }
 
     /// Sends status and headers, those of every reply included.

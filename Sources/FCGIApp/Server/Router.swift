@@ -24,6 +24,10 @@ enum Endpoint: Equatable {
     case status
     /// POST /unload
     case unload
+    /// GET /vram_status
+    case memory
+    /// POST /clear_vram
+    case clearMemory
     /// GET /metrics
     case metrics
     /// GET /
@@ -50,10 +54,10 @@ enum Endpoint: Equatable {
     var access: Access {
         switch self {
         case .root, .health, .live, .ready, .authentication: .open
-        case .unload: .scope(.admin)
+        case .unload, .clearMemory: .scope(.admin)
         case .metrics: .loopbackOrAdmin
         case .chatCompletions, .completions, .models, .model, .repositories, .stream, .tokenize,
-            .detokenize, .status:
+            .detokenize, .status, .memory:
             .scope(.infer)
         }
     }
@@ -69,6 +73,8 @@ enum Endpoint: Equatable {
         case .detokenize: "detokenize"
         case .status: "status"
         case .unload: "unload"
+        case .memory: "vram_status"
+        case .clearMemory: "clear_vram"
         case .metrics: "metrics"
         case .root: "root"
         case .health, .live, .ready: "health"
@@ -94,6 +100,11 @@ enum Router {
         case notFound
     }
 
+    /// Whether errors on a path have the form `{"detail": …}`, as the API that it comes from has.
+    static func hasDetailErrors(_ path: String) -> Bool {
+        path == "/vram_status" || path == "/clear_vram" || path.hasPrefix("/api/v1/")
+    }
+
     static func match(method: String, path: String) -> Match {
         guard let (wanted, endpoint) = route(path) else { return .notFound }
         if endpoint == .authentication { return .found(endpoint) }
@@ -110,6 +121,8 @@ enum Router {
         case "/status": ("GET", .status)
         case "/metrics": ("GET", .metrics)
         case "/unload": ("POST", .unload)
+        case "/vram_status": ("GET", .memory)
+        case "/clear_vram": ("POST", .clearMemory)
         case "/v1/chat/completions": ("POST", .chatCompletions)
         case "/v1/completions": ("POST", .completions)
         case "/models": ("GET", .repositories)

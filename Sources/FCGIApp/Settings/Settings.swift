@@ -151,6 +151,8 @@ public struct EngineSettings: Sendable, Equatable {
     public var coolDown = 10.0
     /// Bytes of features of images and clips that an engine keeps for further turns.
     public var visionCacheBytes = 256 << 20
+    /// Part of the device's memory, 0…1, above which engines give cached memory back; 1 = never.
+    public var vramThreshold = 0.85
     /// Models in memory at once, an engine each.
     public var maxLoadedModels = 1
     /// Seconds that a loaded model stays though only others are asked for.

@@ -172,6 +172,26 @@ extension SettingsTable {
         )
     }
 
+    static func double(
+        _ key: String,
+        _ unit: String,
+        _ effect: String,
+        _ path: Path<Double>,
+        _ range: ClosedRange<Double>,
+        _ short: [String] = []
+    ) -> SettingsField {
+        SettingsField(
+            key: key,
+            unit: unit,
+            effect: effect,
+            shortVariables: short,
+            read: { raw, settings throws(RawError) in
+                settings[keyPath: path] = try raw.double(range)
+            },
+            show: { number($0[keyPath: path]) }
+        )
+    }
+
     static func optionalInt(
         _ key: String,
         _ unit: String,

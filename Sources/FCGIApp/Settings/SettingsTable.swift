@@ -268,6 +268,14 @@ public enum SettingsTable {
             \.engine.visionCacheBytes,
             0...1_099_511_627_776
         ),
+        double(
+            "engine.vram_threshold",
+            "0.05…1",
+            "Part of the device's memory above which engines give cached memory back; 1 = never.",
+            \.engine.vramThreshold,
+            0.05...1,
+            ["TORCHGATE_VRAM_THRESHOLD"]
+        ),
         int(
             "engine.max_loaded_models",
             "models",

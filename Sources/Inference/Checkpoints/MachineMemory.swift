@@ -5,7 +5,13 @@ public enum MachineMemory {
     /// Memory that could be had without swapping, and without passing a limit of our control groups.
     public static var availableBytes: Int {
         let machine = field("MemAvailable", in: text("/proc/meminfo") ?? "") ?? 0
-        return min(machine, groupBytes ?? .max)
+        return min(machine, groupBytes { max(0, $0 - $1) } ?? .max)
+    }
+
+    /// All memory that the machine has, or that our control groups may use.
+    public static var totalBytes: Int {
+        let machine = field("MemTotal", in: text("/proc/meminfo") ?? "") ?? 0
+        return min(machine, groupBytes { limit, _ in limit } ?? .max)
     }
 
     /// Whether this processor multiplies bfloat16 itself, so that `auto` means that.
@@ -40,22 +46,23 @@ public enum MachineMemory {
         return nil
     }
 
-    /// What the control group (version 2) and those above it leave; nil where none has a limit.
-    private static var groupBytes: Int? {
+    /// The least of a number of limit and use of the control group (version 2) and those above it; nil
+    /// where none has a limit.
+    private static func groupBytes(_ number: (_ limit: Int, _ used: Int) -> Int) -> Int? {
         guard let own = text("/proc/self/cgroup"),
             let line = own.split(separator: "\n").first(where: { $0.hasPrefix("0::/") })
         else { return nil }
-        func number(_ path: String) -> Int? {
+        func content(_ path: String) -> Int? {
             text(path).flatMap { Int($0.prefix { !$0.isWhitespace }) }
         }
         var names = line.dropFirst(4).split(separator: "/")
         var least: Int?
         while true {
             let folder = "/sys/fs/cgroup/" + names.joined(separator: "/")
-            if let limit = number("\(folder)/memory.max"),
-                let used = number("\(folder)/memory.current")
+            if let limit = content("\(folder)/memory.max"),
+                let used = content("\(folder)/memory.current")
             {
-                least = min(least ?? .max, max(0, limit - used))
+                least = min(least ?? .max, number(limit, used))
             }
             guard names.popLast() != nil else { return least }
         }

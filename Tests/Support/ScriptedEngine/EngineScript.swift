@@ -41,6 +41,18 @@ public struct EngineScript: Sendable, Equatable {
     public var tokens: [Int32] = []
     /// Revision of the model in `loaded`.
     public var revision = "scripted"
+    /// Where `loaded` says that the model runs.
+    public var device = "cpu"
+    /// The GPU's address in `loaded`.
+    public var busID = ""
+    /// What a report says of the device's memory; `trim` lets go of what is reserved and not allocated.
+    public var allocatedBytes = 0
+    /// The same of what the allocator holds.
+    public var reservedBytes = 0
+    /// Bytes of the GPU, in a file that a stand-in for NVML reads: `gpus TOTAL FREE`.
+    public var gpuBytes = 0
+    /// The file, written at load, trim and unload.
+    public var gpuFile: String?
     /// A file that gets a line with the monotonic clock's nanoseconds at each step, before it is sent.
     public var stepLog: String?
 
@@ -70,6 +82,12 @@ public struct EngineScript: Sendable, Equatable {
         if let value = json["contextLength"]?.int { contextLength = value }
         tokens = (json["tokens"]?.array ?? []).compactMap { $0.int.flatMap { Int32(exactly: $0) } }
         if let value = json["revision"]?.string { revision = value }
+        if let value = json["device"]?.string { device = value }
+        if let value = json["busID"]?.string { busID = value }
+        if let value = json["allocatedBytes"]?.int { allocatedBytes = value }
+        if let value = json["reservedBytes"]?.int { reservedBytes = value }
+        if let value = json["gpuBytes"]?.int { gpuBytes = value }
+        gpuFile = json["gpuFile"]?.string
         stepLog = json["stepLog"]?.string
     }
 

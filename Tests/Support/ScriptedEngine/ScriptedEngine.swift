@@ -29,6 +29,7 @@ public final class ScriptedEngine {
     private var slots = 16
     private var steps = 0
     private var nextStep: UInt64 = 0
+    private var reserved = 0
     private let log: UnsafeMutablePointer<FILE>?
 
     /// Listens.
@@ -56,7 +57,10 @@ public final class ScriptedEngine {
     public func run() -> End {
         let end = play()
         // A crash leaves at once: what is in the process is lost, as in life.
-        if end == .unloaded { endpoint.finish() }
+        if end == .unloaded {
+            reserve(0)
+            endpoint.finish()
+        }
         return end
     }
 
@@ -79,7 +83,7 @@ public final class ScriptedEngine {
             choices.removeAll { $0.id == id && (choice == nil || $0.index == choice) }
         case .stats: sendStats()
         case .frontGone: choices = []
-        case .trim: break
+        case .trim: reserve(min(reserved, script.allocatedBytes))
         case .unload: return script.ignoresUnload ? nil : .unloaded
         case .orphaned: return .unloaded
         }
@@ -101,6 +105,7 @@ public final class ScriptedEngine {
             endpoint.send(.loadFailed(LoadFailure(cause: cause, detail: "/secret/path says so")))
             return nil
         }
+        reserve(script.reservedBytes)
         endpoint.send(
             .loaded(
                 LoadedModel(
@@ -111,13 +116,24 @@ public final class ScriptedEngine {
                     slots: slots,
                     kvTokens: script.kvTokens,
                     dtype: "float32",
-                    device: "cpu",
+                    device: script.device,
                     residentBytes: Self.residentBytes,
-                    loadSeconds: script.loadSeconds
+                    loadSeconds: script.loadSeconds,
+                    busID: script.busID
                 )
             )
         )
         return nil
+    }
+
+    /// Sets what the allocator holds, and what a GPU's memory looks like from outside.
+    private func reserve(_ bytes: Int) {
+        reserved = bytes
+        // A rename: the reader sees the old text or the new one.
+        guard let path = script.gpuFile, let file = fopen(path + ".new", "w") else { return }
+        fputs("gpus \(script.gpuBytes) \(script.gpuBytes - bytes)\n", file)
+        fclose(file)
+        rename(path + ".new", path)
     }
 
     private func submit(_ id: GenerationID, _ request: GenerationRequest) {
@@ -243,7 +259,9 @@ public final class ScriptedEngine {
                     kvTokens: script.kvTokens,
                     usedTokens: used,
                     residentBytes: Self.residentBytes,
-                    steps: UInt64(steps)
+                    steps: UInt64(steps),
+                    allocatedBytes: script.allocatedBytes,
+                    reservedBytes: reserved
                 )
             )
         )

@@ -13,6 +13,20 @@ extension Application {
             ("torchgate_slots_free", Double(status.freeSlots)),
             ("torchgate_engine_resident_bytes", Double(status.residentBytes ?? 0)),
         ]
+        let memory = memory.memory(of: engines)
+        gauges += [
+            ("torchgate_memory_allocated_bytes", Double(memory.allocated)),
+            ("torchgate_memory_reserved_bytes", Double(memory.reserved)),
+        ]
+        if let total = memory.total, let free = memory.free {
+            gauges += [
+                ("torchgate_memory_total_bytes", Double(total)),
+                ("torchgate_memory_free_bytes", Double(free)),
+            ]
+        }
+        if let left = self.memory.lastLeft {
+            gauges.append(("torchgate_unload_left_bytes", Double(left)))
+        }
         let counters = [
             ("torchgate_engine_loads_total", Double(status.loads)),
             ("torchgate_engine_load_failures_total", Double(status.loadFailures)),

@@ -63,6 +63,7 @@ extension Application {
         body["kv_tokens_used"] = .int(status.kvUsed)
         body["kv_tokens"] = .int(status.kvTotal)
         body["error"] = .text(status.state == .coolDown ? status.cause?.rawValue : nil)
+        body["memory"] = .object(JSONObject(memory.memory(of: engines).members))
         let all = engines.summaries()
         if all.count > 1 {
             body["loaded_models"] = .array(
@@ -77,12 +78,13 @@ extension Application {
         let timeout = call.query("timeout").flatMap(Double.init) ?? 30
         let force = call.query("force") == "true"
         let before = engines.summary()
+        memory.note(engines)
+        let ends = memory.endCount
         switch engines.unload(timeout: min(max(0, timeout), 600), force: force) {
-        case .unloaded(let model):
-            let freed = model?.residentBytes ?? before.residentBytes
-            let amount = freed.map { "; \($0 / 1_048_576) MiB of memory freed" } ?? ""
+        case .unloaded:
+            let releases = memory.releases(after: ends, seconds: 3)
             call.send([
-                "message": .string("Model \(before.modelID ?? "") unloaded\(amount)."),
+                "message": .string(Self.words(releases, else: before.modelID ?? "")),
                 "status": "unloaded",
             ])
         case .nothingLoaded:
@@ -98,6 +100,18 @@ extension Application {
                 ]
             )
         }
+    }
+}
+
+extension Application {
+    /// What was unloaded, and what that freed as measured from outside the engines.
+    private static func words(_ releases: [MemoryWatch.Release], else name: String) -> String {
+        let names = releases.map(\.end.model.modelID)
+        var words = "Model \(names.isEmpty ? name : names.joined(separator: ", ")) unloaded"
+        let freed = releases.compactMap(\.freed)
+        if !freed.isEmpty { words += "; \(DeviceMemory.words(freed.reduce(0, +))) of memory freed" }
+        if let left = releases.last?.left { words += ", \(DeviceMemory.words(left)) available" }
+        return words + "."
     }
 }
 

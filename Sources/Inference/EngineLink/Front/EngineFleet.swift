@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Synchronization
 
 /// The engines of this machine: a supervisor for each, and which model goes to which.
@@ -15,16 +16,23 @@ public final class EngineFleet: Sendable {
     private static let shift: UInt64 = 56
 
     /// One supervisor for each launcher, 1…64; `settings.maxWaiting` bounds all queues together.
+    ///
+    /// `ended` and `log`: as those of `EngineSupervisor`.
     public init(
         settings: SupervisorSettings = SupervisorSettings(),
         launchers: [any EngineLauncher],
-        log: @escaping @Sendable (String) -> Void = { _ in }
+        log: @escaping @Sendable (String) -> Void = { _ in },
+        ended: @escaping @Sendable (EngineEnd) -> Void = { _ in }
     ) {
         maxWaiting = settings.maxWaiting
         engines = launchers.prefix(64).enumerated().map { place, launcher in
-            EngineSupervisor(settings: settings, launcher: launcher) { line in
-                log(launchers.count > 1 ? "\(place + 1): \(line)" : line)
-            }
+            let name = launchers.count > 1 ? "\(place + 1): " : ""
+            return EngineSupervisor(
+                settings: settings,
+                launcher: launcher,
+                log: { log(name + $0) },
+                ended: ended
+            )
         }
     }
 
@@ -97,6 +105,8 @@ public final class EngineFleet: Sendable {
         status.hangs = sum(\.hangs)
         status.steps = all.reduce(0) { $0 &+ $1.steps }
         status.residentBytes = all.compactMap(\.residentBytes).reduce(0, +)
+        status.allocatedBytes = sum(\.allocatedBytes)
+        status.reservedBytes = sum(\.reservedBytes)
         return status
     }
 
@@ -108,6 +118,19 @@ public final class EngineFleet: Sendable {
     /// Loads a model before anyone asks for it.
     public func preload(_ model: LoadRequest) {
         choosing.withLock { _ in engines[place(for: model)].preload(model) }
+    }
+
+    /// Has all engines give cached memory back; blocks until they have reported, or so many seconds.
+    ///
+    /// Returns how many engines have done so; one that computes a long step, or has no model, has not.
+    public func trim(timeout: Double) -> Int {
+        let asked = engines.compactMap { engine in engine.trim().map { (engine, $0) } }
+        let end = EngineSupervisor.seconds + timeout
+        while true {
+            let done = asked.count { engine, number in engine.hasReport(number) }
+            if done == asked.count || EngineSupervisor.seconds >= end { return done }
+            usleep(2000)
+        }
     }
 
     /// Unloads all models; blocks.

@@ -30,18 +30,23 @@ public final class EngineSupervisor: Sendable {
     let lastRound = Atomic<UInt64>(0)
     let launcher: any EngineLauncher
     let log: @Sendable (String) -> Void
+    let ended: @Sendable (EngineEnd) -> Void
 
     /// Starts the supervisor's thread, and adopts an engine that an earlier front left, if told to.
     /// - Parameters:
     ///   - settings: bounds and times.
     ///   - launcher: how to get at an engine.
     ///   - log: takes one line at a time; lines hold no prompt and no output, but may hold paths.
+    ///   - ended: hears of each engine that had a model and is gone, before who asked for that has an
+    ///     answer; on the supervisor's thread, which it must not hold up.
     public init(
         settings: SupervisorSettings = SupervisorSettings(),
         launcher: any EngineLauncher,
-        log: @escaping @Sendable (String) -> Void = { _ in }
+        log: @escaping @Sendable (String) -> Void = { _ in },
+        ended: @escaping @Sendable (EngineEnd) -> Void = { _ in }
     ) {
         self.launcher = launcher
+        self.ended = ended
         self.log = log
         wakeup = tg_eventfd()
         var machine = SupervisorMachine(settings: settings)
@@ -146,10 +151,17 @@ public final class EngineSupervisor: Sendable {
         wake()
     }
 
-    /// Asks the engine to give cached memory back.
-    public func trim() {
-        shared.withLock { $0.machine.trim() }
-        wake()
+    /// Asks the engine to give cached memory back; nil where there is none with a model.
+    ///
+    /// The engine does so between two steps; `hasReport` tells when that is over.
+    public func trim() -> UInt64? {
+        defer { wake() }
+        return shared.withLock { $0.machine.trim() }
+    }
+
+    /// Whether the report with this number has come, or never will.
+    public func hasReport(_ number: UInt64) -> Bool {
+        shared.withLock { $0.machine.reportsDone >= number }
     }
 
     /// Unloads the model and waits until the engine's process has ended.

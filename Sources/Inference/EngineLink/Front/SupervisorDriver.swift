@@ -35,6 +35,8 @@ final class SupervisorDriver: @unchecked Sendable {
     private var isChild = false
     private var processDescriptor: Int32 = -1
     private var wasKilled = false
+    /// When the process's memory was last read.
+    private var measured: UInt64 = 0
 
     init(supervisor: EngineSupervisor) {
         self.supervisor = supervisor
@@ -48,12 +50,15 @@ final class SupervisorDriver: @unchecked Sendable {
     private enum Task {
         case deliver(EngineSupervisor.Deliver, GenerationEvent)
         case answer(Mailbox<UnloadOutcome>, UnloadOutcome)
+        case ended(EngineEnd)
         case engine(SupervisorMachine.Action)
     }
 
     func run() {
         while true {
-            supervisor.lastRound.store(tg_monotonic_ns(), ordering: .relaxed)
+            let now = tg_monotonic_ns()
+            supervisor.lastRound.store(now, ordering: .relaxed)
+            if SupervisorMachine.elapsed(measured, now) >= Self.round { measure() }
             let (tasks, deadline, isStopped) = collect()
             for task in tasks { perform(task) }
             if !tasks.isEmpty { continue }
@@ -86,6 +91,7 @@ final class SupervisorDriver: @unchecked Sendable {
                     default: break
                     }
                 case .forget(let id): shared.receivers[id] = nil
+                case .ended(let end): tasks.append(.ended(end))
                 case .unloadEnded(let ticket, let outcome):
                     guard let waiter = shared.waiters.removeValue(forKey: ticket) else { continue }
                     tasks.append(.answer(waiter, outcome))
@@ -100,7 +106,9 @@ final class SupervisorDriver: @unchecked Sendable {
         switch task {
         case .deliver(let receiver, let event): receiver(event)
         case .answer(let waiter, let outcome): waiter.put([outcome])
+        case .ended(let end): supervisor.ended(end)
         case .engine(.send(let message)):
+            if case .unload = message { measure() }
             if case .connected(let socket) = stage { message.send(on: socket) }
         case .engine(.log(let line)): supervisor.log(line)
         case .engine(.adopt): adopt()
@@ -198,9 +206,17 @@ final class SupervisorDriver: @unchecked Sendable {
         stage = .connected(FrameSocket(descriptor: descriptor))
     }
 
+    /// Reads what the process holds while it is there: of a dead one nobody can tell.
+    private func measure() {
+        measured = tg_monotonic_ns()
+        guard let pid, let bytes = ProcessMemory.residentBytes(of: pid) else { return }
+        supervisor.shared.withLock { $0.machine.measured(residentBytes: bytes) }
+    }
+
     private func kill() {
         // The engine whose end was wanted may be gone already.
         if case .none = stage { return }
+        measure()
         if case .connected(let socket) = stage { socket.close() }
         wasKilled = true
         if let pid { _ = Glibc.kill(pid, SIGKILL) }

@@ -174,16 +174,16 @@ extension SupervisorMachine {
         pump(now: now)
         switch phase {
         case .draining(let draining) where !draining.isEnding:
-            if parts.isEmpty { end(now: now, kill: false) }
+            if parts.isEmpty { end(now: now, kill: false, draining.cause) }
         case .serving where parts.isEmpty && !engine.isKilled:
             let key = engine.load.map { ModelKey($0) }
             if let due = swapDue, due <= now {
-                end(now: now, kill: false)
+                end(now: now, kill: false, .swap)
             } else if engine.linger == 0, key.flatMap({ queues[$0] }) == nil {
-                end(now: now, kill: false)
+                end(now: now, kill: false, .idle)
             } else if engine.idleSince == nil {
                 engine.idleSince = now
-                actions.append(.send(.stats))
+                askReport()
             }
         default: break
         }

@@ -17,6 +17,7 @@ extension SupervisorMachine {
         case .loading, .serving, .draining: return
         }
         engine = Engine()
+        reportsDone = reportsAsked
         if let target = nextTarget {
             start(target, now: now)
             return
@@ -44,10 +45,10 @@ extension SupervisorMachine {
     }
 
     /// Ends the engine, politely or not; nothing runs any more.
-    mutating func end(now: UInt64, kill: Bool, isUnload: Bool = true) {
+    mutating func end(now: UInt64, kill: Bool, _ cause: EngineEnd.Cause?) {
         if kill { self.kill() } else { actions.append(.send(.unload)) }
         let deadline = now &+ Self.nanoseconds(settings.exitGrace)
-        phase = .draining(Draining(isEnding: true, deadline: deadline, isUnload: isUnload))
+        phase = .draining(Draining(isEnding: true, deadline: deadline, cause: cause))
     }
 
     mutating func kill() {
@@ -73,7 +74,7 @@ extension SupervisorMachine {
         guard let load = hello.load else {
             guard let target = loading.target ?? nextTarget else {
                 // An empty orphan that nobody needs.
-                end(now: now, kill: false)
+                end(now: now, kill: false, .idle)
                 return
             }
             engine.load = target
@@ -85,7 +86,8 @@ extension SupervisorMachine {
         engine.load = load
         engine.toldLinger = hello.linger
         guard loading.target?.isSameEngine(as: load) ?? true else {
-            end(now: now, kill: hello.model == nil)
+            engine.model = hello.model
+            end(now: now, kill: hello.model == nil, .swap)
             return
         }
         loading.target = load
@@ -119,7 +121,7 @@ extension SupervisorMachine {
         case .loadFailed(let failure):
             guard case .loading(let loading) = phase, let target = loading.target else { return }
             loadFailed(target, failure, now: now)
-            end(now: now, kill: false, isUnload: false)
+            end(now: now, kill: false, nil)
         case .step(let step): try take(step, now: now)
         case .failed(let wire, let failure):
             guard let id = parts[wire]?.generation else { return }
@@ -128,9 +130,20 @@ extension SupervisorMachine {
             afterWork(now: now)
         case .stats(let stats):
             engine.stats = stats
+            if stats.residentBytes > 0 { engine.resident = stats.residentBytes }
+            reportsDone = min(reportsDone + 1, reportsAsked)
             pump(now: now)
         }
     }
+
+    /// Asks the engine for a report.
+    mutating func askReport() {
+        reportsAsked += 1
+        actions.append(.send(.stats))
+    }
+
+    /// What the kernel tells of the engine's process.
+    package mutating func measured(residentBytes: Int) { engine.resident = residentBytes }
 
     /// An answer to a ping.
     package mutating func pong(progress: UInt64, now: UInt64) {
@@ -144,6 +157,8 @@ extension SupervisorMachine {
             waited = Double(Self.elapsed(loading.since, now)) / 1e9
         }
         engine.model = model
+        // What was read before the weights were there.
+        engine.resident = nil
         engine.lastMove = now
         phase = .serving
         loadDeaths = 0
@@ -248,17 +263,37 @@ extension SupervisorMachine {
             if let target = loading.target, !loading.isAdopting {
                 diedLoading(target, loading, now: now)
             }
-        case .serving: crashed(now: now)
+        case .serving:
+            tellEnd(.crash)
+            crashed(now: now)
         case .draining(let draining):
             if !draining.isEnding {
+                tellEnd(.crash)
                 crashed(now: now)
-            } else if draining.isUnload {
+            } else if let cause = draining.cause {
+                tellEnd(cause)
                 counters.unloads += 1
             }
         }
         phase = .absent
         endUnloads(engine.model)
         settle(now: now)
+    }
+
+    /// Comes before the answer to who asked for the end.
+    private mutating func tellEnd(_ cause: EngineEnd.Cause) {
+        guard let model = engine.model else { return }
+        actions.append(
+            .ended(
+                EngineEnd(
+                    model: model,
+                    cause: cause,
+                    residentBytes: engine.resident ?? engine.stats?.residentBytes
+                        ?? model.residentBytes,
+                    reservedBytes: engine.stats?.reservedBytes ?? 0
+                )
+            )
+        )
     }
 
     mutating func endUnloads(_ model: LoadedModel?) {

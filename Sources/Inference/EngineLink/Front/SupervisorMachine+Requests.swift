@@ -103,14 +103,14 @@ extension SupervisorMachine {
                 endUnloads(nil)
                 settle(now: now)
             } else {
-                end(now: now, kill: true)
+                end(now: now, kill: true, .manual)
             }
         case .serving, .draining:
             unloadTickets.append(ticket)
             if force { failAll(of: engine.load, .unloaded) }
             if case .draining(let draining) = phase, draining.isEnding { return }
             if parts.isEmpty {
-                end(now: now, kill: false)
+                end(now: now, kill: false, .manual)
             } else {
                 phase = .draining(
                     Draining(isEnding: false, deadline: now &+ Self.nanoseconds(timeout))
@@ -119,9 +119,14 @@ extension SupervisorMachine {
         }
     }
 
-    /// Passes a wish for memory on to an engine with a model.
-    package mutating func trim() {
-        if case .serving = phase { actions.append(.send(.trim)) }
+    /// Passes a wish for memory on to an engine with a model; nil where there is none.
+    ///
+    /// The number is that of the report which comes afterwards.
+    package mutating func trim() -> UInt64? {
+        guard case .serving = phase else { return nil }
+        actions.append(.send(.trim))
+        askReport()
+        return reportsAsked
     }
 
     /// From now on nothing new is taken.

@@ -14,7 +14,10 @@ extension SupervisorMachine {
         status.modelID = engine.model?.modelID ?? engine.load?.modelID
         status.pid = engine.pid
         status.steps = engine.steps
-        status.residentBytes = engine.stats?.residentBytes ?? engine.model?.residentBytes
+        status.residentBytes =
+            engine.resident ?? engine.stats?.residentBytes ?? engine.model?.residentBytes
+        status.allocatedBytes = engine.stats?.allocatedBytes ?? 0
+        status.reservedBytes = engine.stats?.reservedBytes ?? 0
         status.kvTotal = kvTotal
         status.kvUsed =
             engine.stats.map { parts.isEmpty ? $0.usedTokens : usedTokens } ?? usedTokens

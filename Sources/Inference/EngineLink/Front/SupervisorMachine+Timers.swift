@@ -49,7 +49,7 @@ extension SupervisorMachine {
                 Self.elapsed(since, now) >= Self.nanoseconds(Double(linger))
             {
                 log("idle, unloading")
-                end(now: now, kill: false)
+                end(now: now, kill: false, .idle)
             }
         default: break
         }
@@ -86,7 +86,7 @@ extension SupervisorMachine {
         engine.pings += 1
         actions.append(.send(.ping(engine.pings)))
         if case .loading = phase { return }
-        actions.append(.send(.stats))
+        askReport()
     }
 
     /// When `tick` is due next; nil: only after something has happened.

@@ -22,6 +22,8 @@ package struct SupervisorMachine: Sendable {
         case deliver(GenerationID, GenerationEvent)
         /// A cancelled generation ends without a word.
         case forget(GenerationID)
+        /// An engine that had a model is gone.
+        case ended(EngineEnd)
         /// A caller of `unload` has its answer.
         case unloadEnded(ticket: UInt64, UnloadOutcome)
         /// One line for the log: no prompt, no output.
@@ -68,8 +70,8 @@ package struct SupervisorMachine: Sendable {
         /// True: nothing runs, the process was told to end and is killed at the deadline.
         var isEnding: Bool
         var deadline: UInt64
-        /// What to do after: a failed load ends its engine too, which is no unload.
-        var isUnload = true
+        /// Nil where a failed load ends its engine, which is no unload.
+        var cause: EngineEnd.Cause? = .manual
     }
 
     /// What is known of the engine's process; fresh for each.
@@ -77,6 +79,8 @@ package struct SupervisorMachine: Sendable {
         var load: LoadRequest?
         var model: LoadedModel?
         var stats: EngineStats?
+        /// Resident bytes of its process, as the driver last read them.
+        var resident: Int?
         var pid: Int32?
         var steps: UInt64 = 0
         /// Last sign of progress.
@@ -125,6 +129,9 @@ package struct SupervisorMachine: Sendable {
     var barrenCrashes = 0
     var preload: LoadRequest?
     var unloadTickets: [UInt64] = []
+    /// Reports asked of engines, and those that have come or never will.
+    var reportsAsked: UInt64 = 0
+    var reportsDone: UInt64 = 0
     var isStopping = false
     var counters = EngineStatus()
     /// Smoothed seconds that a generation is in the engine.

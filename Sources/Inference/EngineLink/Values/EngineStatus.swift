@@ -59,8 +59,12 @@ public struct EngineStatus: Sendable, Equatable {
     public var retrySeconds = 1
     /// The engine's process.
     public var pid: Int32?
-    /// Resident bytes of the engine, as last reported.
+    /// Resident bytes of the engine, as the kernel last told; where it does not, as last reported.
     public var residentBytes: Int?
+    /// Bytes of the device's memory that tensors hold, as last reported; 0 on the CPU.
+    public var allocatedBytes = 0
+    /// Bytes of the device's memory that the allocator holds, as last reported; 0 on the CPU.
+    public var reservedBytes = 0
     /// The generations, running ones first, then waiting ones in their order.
     public var requests: [RequestStatus] = []
 
