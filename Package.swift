@@ -110,7 +110,7 @@ let media: [Target] = [
     .target(
         name: "CMedia",
         path: "Sources/Inference/CMedia",
-        linkerSettings: ["avformat", "avcodec", "swscale", "avutil", "jpeg", "m"].map {
+        linkerSettings: ["avformat", "avcodec", "swscale", "avutil", "jpeg", "deflate", "m"].map {
             .linkedLibrary($0)
         }
     ),

@@ -12,8 +12,8 @@ stamp=$deps/.stamp
 
 packages=(
     binutils build-essential ca-certificates curl git libavcodec-dev libavformat-dev libavutil-dev libc6-dev
-    libcurl4-openssl-dev libfcgi-dev libgcc-12-dev libjpeg-dev libncurses-dev libpcre2-dev libsqlite3-dev
-    libstdc++-12-dev libswscale-dev libxml2-dev make nginx-light openssl pkg-config procps python3
+    libcurl4-openssl-dev libdeflate-dev libfcgi-dev libgcc-12-dev libjpeg-dev libncurses-dev libpcre2-dev
+    libsqlite3-dev libstdc++-12-dev libswscale-dev libxml2-dev make nginx-light openssl pkg-config procps python3
     python3-venv sqlite3 tzdata unzip zlib1g-dev
 )
 

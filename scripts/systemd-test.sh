@@ -28,8 +28,8 @@ if [ -z "$bin" ]; then
     bin=.build/release
 fi
 
-packages=ca-certificates,curl,dbus,libavcodec59,libavformat59,libcurl4,libfcgi0ldbl,libjpeg62-turbo,libpcre2-8-0
-packages+=,libsqlite3-0,libstdc++6,libswscale6,nginx-light,openssl,procps
+packages=ca-certificates,curl,dbus,libavcodec59,libavformat59,libcurl4,libdeflate0,libfcgi0ldbl,libjpeg62-turbo
+packages+=,libpcre2-8-0,libsqlite3-0,libstdc++6,libswscale6,nginx-light,openssl,procps
 tree=$(mktemp -d "${TMPDIR:-/tmp}/torchgate-booted.XXXXXX")
 if [ -z "$keep" ]; then trap 'rm -rf --one-file-system "$tree"' EXIT; fi
 copy_tree "$(debian_tree booted "$packages,systemd,systemd-sysv")" "$tree"

@@ -1,6 +1,7 @@
-// PNG by FFmpeg's decoder, which is given only the chunks that make the default picture: no compressed text or
-// profile can grow in memory, and an animation's other frames are left out.
+// PNG: only the chunks that make the default picture are decoded, so that no compressed text or profile can grow
+// in memory, and an animation's other frames are left out. What is not plain goes to FFmpeg's decoder.
 
+#include "inflated.h"
 #include "still.h"
 
 #include <stdlib.h>
@@ -17,37 +18,27 @@ int tg_png_size(const uint8_t *b, size_t count, int32_t *width, int32_t *height,
 }
 
 static int is_wanted(const uint8_t *type) {
-    static const char *const types[] = {"IHDR", "PLTE", "tRNS", "IDAT", "IEND"};
-    for (int k = 0; k < 5; k++)
+    static const char *const types[] = {"IHDR", "PLTE", "IDAT"};
+    for (int k = 0; k < 3; k++)
         if (memcmp(type, types[k], 4) == 0) return 1;
     return 0;
 }
 
-int tg_png_decode(const uint8_t *b, size_t count, const tg_media_limits *limits, int orient,
-                  tg_picture *picture, tg_media_error *error) {
+// FFmpeg's decoder gets the chunks that make the picture, and an end mark if there was none.
+static int decode_patiently(const uint8_t *b, size_t count, const tg_media_limits *limits, tg_picture *picture,
+                            tg_media_error *error) {
     static const uint8_t end[12] = {0, 0, 0, 0, 'I', 'E', 'N', 'D', 0xAE, 0x42, 0x60, 0x82};
     uint8_t *kept = malloc(count + sizeof end);
     if (!kept) return tg_fail(error, TG_MEDIA_MEMORY, "not enough memory to decode the PNG");
     memcpy(kept, b, 8);
-    size_t at = 8, used = 8;
-    int orientation = 1, data = 0, ended = 0;
-    while (!ended && count - at >= 12) {
-        const size_t length = tg_be32(b + at);
-        const uint8_t *type = b + at + 4;
-        if (length > count - at - 12) break;
-        if (memcmp(type, "eXIf", 4) == 0) orientation = tg_exif_orientation(type + 4, length);
-        if (memcmp(type, "IDAT", 4) == 0) data = 1;
-        ended = memcmp(type, "IEND", 4) == 0;
-        if (is_wanted(type) && !ended) {
-            memcpy(kept + used, b + at, length + 12);
-            used += length + 12;
+    size_t used = 8;
+    for (size_t at = 8; at < count;) {
+        const size_t whole = (size_t)tg_be32(b + at) + 12;
+        if (is_wanted(b + at + 4)) {
+            memcpy(kept + used, b + at, whole);
+            used += whole;
         }
-        at += length + 12;
-    }
-    // What follows a last whole chunk may be missing, as long as it is the end mark alone.
-    if (!data || (!ended && at != count)) {
-        free(kept);
-        return tg_fail(error, TG_MEDIA_INVALID, "the PNG is truncated");
+        at += whole;
     }
     memcpy(kept + used, end, sizeof end);
     AVFrame *frame = NULL;
@@ -56,6 +47,26 @@ int tg_png_decode(const uint8_t *b, size_t count, const tg_media_limits *limits,
     if (code) return code;
     code = tg_still_rgb(frame, "PNG", picture, error);
     av_frame_free(&frame);
+    return code;
+}
+
+int tg_png_decode(const uint8_t *b, size_t count, const tg_media_limits *limits, int orient,
+                  tg_picture *picture, tg_media_error *error) {
+    size_t at = 8;
+    int orientation = 1, data = 0, ended = 0;
+    while (!ended && count - at >= 12) {
+        const size_t length = tg_be32(b + at);
+        const uint8_t *type = b + at + 4;
+        if (length > count - at - 12) break;
+        if (memcmp(type, "eXIf", 4) == 0) orientation = tg_exif_orientation(type + 4, length);
+        if (memcmp(type, "IDAT", 4) == 0) data = 1;
+        ended = memcmp(type, "IEND", 4) == 0;
+        at += length + 12;
+    }
+    // What follows a last whole chunk may be missing, as long as it is the end mark alone.
+    if (!data || (!ended && at != count)) return tg_fail(error, TG_MEDIA_INVALID, "the PNG is truncated");
+    int code = TG_MEDIA_OK;
+    if (!tg_png_inflated(b, at, picture)) code = decode_patiently(b, at, limits, picture, error);
     if (!code && orient) code = tg_picture_orient(picture, orientation, error);
     return code;
 }

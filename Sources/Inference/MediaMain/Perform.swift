@@ -60,7 +60,7 @@ struct Work {
                 "\(frames)\(size.width)x\(size.height) pixels need more than \(outputBytes) bytes"
             )
         }
-        return try Resizer(to: size, output: output)
+        return Resizer(to: size, output: output)
     }
 }
 

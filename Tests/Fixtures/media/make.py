@@ -167,6 +167,28 @@ def images() -> None:
     image("exif6.jpg", turned)
 
 
+def filtered_pngs() -> None:
+    """Every kind and depth, with every filter."""
+    draw = np.random.RandomState(5)
+    sizes = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+    for kind, depths in sizes.items():
+        samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind]
+        for bits in depths:
+            width, height = 13, 10
+            row = (width * samples * bits + 7) // 8
+            raw = b"".join(bytes([y % 5]) + draw.bytes(row) for y in range(height))
+            parts = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
+            if kind == 3:
+                parts += chunk(b"PLTE", draw.bytes(3 << bits))
+            if kind in (0, 2):
+                parts += chunk(b"tRNS", bytes(2 * samples))
+            data = zlib.compress(raw)
+            parts += chunk(b"IDAT", data[:40]) + chunk(b"IDAT", data[40:]) + chunk(b"IEND", b"")
+            image(f"filters-{kind}-{bits}.png", b"\x89PNG\r\n\x1a\n" + parts)
+    # Rows that the header does not know of.
+    image("surplus.png", png(5, 4, (b"\0" + draw.bytes(15)) * 6))
+
+
 def resizes() -> None:
     source = Image.fromarray(RANDOM.randint(0, 256, (37, 53, 3)).astype(np.uint8))
     (HERE / "noise.png").write_bytes(encoded(source, "PNG"))
@@ -275,6 +297,7 @@ def refused() -> None:
 
 def main() -> None:
     images()
+    filtered_pngs()
     resizes()
     clips()
     refused()
