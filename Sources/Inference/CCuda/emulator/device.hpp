@@ -69,6 +69,13 @@ inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __int_as_float(int bits) { return __builtin_bit_cast(float, bits); }
 inline int __float_as_int(float value) { return __builtin_bit_cast(int, value); }
+/// Byte i of the answer is the one that nibble i of `selector` names, of b (4…7) and a (0…3).
+inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
+    const unsigned long long both = (unsigned long long)b << 32 | a;
+    unsigned answer = 0;
+    for (int i = 0; i < 4; ++i) answer |= unsigned(both >> (8 * (selector >> (4 * i) & 7)) & 255) << (8 * i);
+    return answer;
+}
 inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
 template <typename T>
 T min(T a, T b) { return b < a ? b : a; }

@@ -7,4 +7,5 @@ namespace {
 #include "../kernels/attention.cu"
 #include "../kernels/layers.cu"
 #include "../kernels/sampler.cu"
+#include "../kernels/weights.cu"
 }  // namespace
