@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Parity and speed of the engine on this machine's GPU, beside transformers: docs/benchmarks/gpu.md.
+
+Parts run in the order of their weight, each within its time; what fails or finds no time left does not stop
+the rest. Exit status: 0 where parity and every floor held, 1 where one did not, 2 where nothing could run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import goldens
+import parity
+import speed
+from machine import Failure, Machine, describe, find_libtorch, warn
+from report import Report, Row
+
+HERE = Path(__file__).resolve().parent
+TORCH = "2.11."
+
+
+def plans(shapes: Path, tiny: bool) -> dict[str, speed.Plan]:
+    """The models, with their true shapes or with tiny ones."""
+
+    def plan(name: str, floor: float, image: str, tiny_name: str) -> speed.Plan:
+        if tiny:
+            sides = "128x128" if image else ""
+            return speed.Plan(tiny_name, shapes / tiny_name, "1,8", "64,200", "4", sides, 32, 8, 8, 1)
+        shape = shapes / name.lower()
+        return speed.Plan(name, shape, "1,8,64", "1024,8192", "64", image, 1024, 256, 64, 5, floor)
+
+    return {
+        "2b": plan("Qwen3-VL-2B", 0.50, "1024x1024", "tiny-qwen3-vl"),
+        "7b": plan("Qwen2.5-VL-7B", 0.75, "1024x1024", "tiny-qwen2.5-vl"),
+        "14b": plan("Qwen2.5-14B", 0.78, "", "tiny-qwen2.5"),
+    }
+
+
+def only(plan: speed.Plan, **changes: str | float | None) -> speed.Plan:
+    """A plan of nothing but what is named."""
+    nothing = {"batches": "", "prefills": "", "streams": "", "image": "", "floor": None}
+    return speed.Plan(**{**vars(plan), **nothing, **changes})
+
+
+def sanitizer(machine: Machine, report: Report, models: Path, tool: str | None) -> None:
+    """1,000 steps of the small model's decode, each a start of its graph, under compute-sanitizer."""
+    steps = 20 if machine.tiny else 500
+    name = f"{2 * steps} decode steps"
+    words = ["bench", "--model", str(models / "llama-bias"), "--device", machine.device, "--dtype", "float32",
+             "--batch", "1,3", "--context", "16", "--steps", str(steps)]  # fmt: skip
+    checked = ("compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "99") if tool else ()
+    try:
+        out = machine.run(words, 120, "sanitizer", checked)
+    except Failure as error:
+        report.failed("faults", name, str(error), counts=True)
+        return
+    if tool:
+        clean = "ERROR SUMMARY: 0 errors" in out
+        text = "no error" if clean else "errors: see the log"
+        report.add(Row("faults", name, text, floor="no error", held=clean))
+    else:
+        report.add(Row("faults", name, "ran; compute-sanitizer is not here"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", type=Path, required=True, help="torchgate-engine")
+    parser.add_argument("--goldens", type=Path, required=True, help="folder of tiny models with known logits")
+    parser.add_argument("--shapes", type=Path, default=HERE.parent / "shapes", help="folder of configs")
+    parser.add_argument("--cpu", action="store_true", help="on the CPU: a test of this program")
+    parser.add_argument("--device", help="another device of the engine, with --cpu for the rest")
+    parser.add_argument("--tiny", action="store_true", help="tiny models: floors of speed do not count")
+    parser.add_argument("--parity-only", action="store_true", help="goldens, no speed")
+    parser.add_argument("--seconds", type=float, default=520, help="time for everything")
+    parser.add_argument("--output", type=Path, default=Path("gpu-check-results"), help="the results' folder")
+    parser.add_argument("--python", default=sys.executable, help="the Python that has torch and transformers")
+    parser.add_argument("--libtorch", type=Path, help="folder of its libraries; default: that Python's")
+    parser.add_argument("--own-libtorch", action="store_true", help="the one that the engine finds")
+    options = parser.parse_args()
+
+    libtorch = options.libtorch
+    if libtorch is None and not options.own_libtorch:
+        libtorch, version = find_libtorch(options.python)
+        if not version.startswith(TORCH):
+            warn(f"{options.python} has torch {version}; the engine needs {TORCH}x, or --libtorch FOLDER")
+            return 2
+    options.output.mkdir(parents=True, exist_ok=True)
+    device = options.device or ("cpu" if options.cpu else "cuda")
+    deadline = time.monotonic() + options.seconds
+    engine = options.engine.resolve()
+    machine = Machine(engine, device, options.tiny, options.python, libtorch, deadline, options.output)
+    report = Report(options.output, describe(machine) | {"device": device})
+    if options.tiny:
+        report.facts["note"] = "tiny models: no number below says anything about speed"
+    cases = goldens.load(options.goldens)
+    if not cases:
+        warn(f"no goldens in {options.goldens}")
+        return 2
+    by_name = plans(options.shapes, options.tiny)
+    two, seven, fourteen = by_name.values()
+
+    def rates() -> None:
+        small = ["--tiny"] if options.tiny else []
+        found = machine.reference(["rates", "--device", machine.device, *small], 60, "rates")[0]
+        machine.facts.update(found)
+        report.facts.update({key: round(v, 1) if isinstance(v, float) else v for key, v in found.items()})
+
+    with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
+        scratch = Path(folder)
+        machine.logs = scratch / "logs"
+        machine.logs.mkdir()
+        slow = None if options.tiny else 1.5
+        parts: list[tuple[str, Callable[[], object]]] = [
+            ("rates", rates),
+            ("float32", lambda: parity.exact(machine, report, cases, scratch)),
+            ("served", lambda: parity.stepped(machine, report, cases, scratch)),
+            ("bfloat16", lambda: parity.rounded(machine, report, cases, scratch)),
+        ]
+        if not options.parity_only:
+            first, second = (only(plan, batches=plan.batches, prefills=plan.prefills, floor=plan.floor)
+                             for plan in (two, seven))  # fmt: skip
+            large = only(fourteen, batches=fourteen.batches, floor=fourteen.floor)
+            int4 = only(fourteen, batches=fourteen.batches, quantize="int4")
+            long = only(fourteen, prefills=fourteen.prefills)
+            seen: list[Any] = []
+            tool = shutil.which("compute-sanitizer") if device == "cuda" else None
+            parts += [
+                ("2b", lambda: speed.model(machine, report, first, 60, 100)),
+                ("streams", lambda: speed.streams(machine, report, only(two, streams=two.streams), 40, slow)),
+                ("7b", lambda: seen.extend(speed.model(machine, report, second, 60))),
+                ("14b", lambda: speed.model(machine, report, large, 75)),
+                ("int4", lambda: speed.model(machine, report, int4, 75)),
+                ("image", lambda: speed.image(machine, report, only(two, image=two.image), 30)),
+                ("load", lambda: speed.load(machine, report, two, 30, scratch)),
+                ("7b image", lambda: speed.image(machine, report, only(seven, image=seven.image), 30)),
+                ("sanitizer", lambda: sanitizer(machine, report, options.goldens, tool)),
+                ("14b prefill", lambda: speed.model(machine, report, long, 45)),
+                ("7b transformers", lambda: speed.beside(machine, report, second, seen, 60)),
+            ]
+        for name, part in parts:
+            began = time.monotonic()
+            try:
+                if machine.left < 5:
+                    raise Failure("no time left")
+                part()
+            except Exception as error:  # noqa: BLE001 one part never takes the others down
+                report.failed(name, "all of it", f"{type(error).__name__}: {error}"[:300], counts=False)
+            report.facts.setdefault("seconds", {})[name] = round(time.monotonic() - began, 1)
+            report.write()
+            # Few files, whatever happens next: the machine may be a borrowed one.
+            with tarfile.open(options.output / "logs.tar.gz", "w:gz") as archive:
+                archive.add(machine.logs, "logs")
+    print(f"\n{report.folder / 'gpu-check.md'}, {report.folder / 'gpu-check.json'}")
+    if not any(row.part == "parity" and row.held for row in report.rows):
+        return 2
+    for row in report.misses:
+        print(f"MISSED {row.part}: {row.name}: {row.ours} {row.roofline} {row.floor}")
+    return 1 if report.misses else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
