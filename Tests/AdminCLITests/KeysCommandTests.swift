@@ -48,6 +48,33 @@ import Testing
         }
     }
 
+    @Test func `set changes what is named, takes limits away, and leaves the rest`() throws {
+        let state = try TemporaryState()
+        let made = try ToolProcess.keys(
+            ["create", "--name", "n", "--rpm", "60", "--models", "a*", "--json"],
+            in: state
+        )
+        let id = try #require(try JSONValue.parse(made.output)["id"]?.string)
+        let set = try ToolProcess.keys(
+            [
+                "set", id, "--json", "--scopes", "infer,admin", "--rpm", "none", "--tpm", "7",
+                "--models", "all", "--expires", "never",
+            ],
+            in: state
+        )
+        #expect(set.status == 0)
+        let record = try JSONValue.parse(set.output)
+        #expect(record["scopes"] == ["admin", "infer"] && record["tpm"] == 7)
+        #expect(record["rpm"] == .null && record["models"] == [] && record["expires"] == .null)
+        #expect(record["name"] == "n" && record["weight"] == 1)
+        let again = try ToolProcess.keys(["set", id, "--tpm", "7"], in: state)
+        #expect(again.status == 0 && again.output.hasPrefix("nothing to change"))
+        for bad in [[], ["--rpm", "x"], ["--scopes", "root"], ["--budget", "much"]] {
+            #expect(try ToolProcess.keys(["set", id] + bad, in: state).status == 64)
+        }
+        #expect(try ToolProcess.keys(["set", id, "--weight", "0"], in: state).status != 0)
+    }
+
     @Test(arguments: [
         ["--scopes", "root"], ["--scopes", ""], ["--expires", "5y"], ["--expires", "0d"],
         ["--expires", "99999999999999999w"], ["--expires", "9999999999d"], ["--budget", "ten"],

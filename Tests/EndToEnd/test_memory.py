@@ -91,7 +91,8 @@ def test_every_way_to_unload_is_told(new_house: Callable[..., House], tiny_model
 
 
 def test_scopes_and_errors_are_those_of_the_api_it_comes_from(tiny: House) -> None:
-    key = tiny.new_key()["key"]
+    made = tiny.new_key()
+    key = made["key"]
     assert tiny.call("/vram_status", key=key).status == 200
     refused = [
         (tiny.call("/clear_vram", key=key, method="POST", raw=b""), 403),
@@ -103,6 +104,10 @@ def test_scopes_and_errors_are_those_of_the_api_it_comes_from(tiny: House) -> No
     for answer, status in refused:
         assert answer.status == status
         assert set(answer.json) == {"detail"} and isinstance(answer.json["detail"], str)
+    command = refused[0][0].json["detail"].split("torchgate keys ")[1]
+    assert command == f"set {made['id']} --scopes admin,infer"
+    tiny.keys(*command.split())
+    wait_for("the grant", 1, lambda: tiny.call("/clear_vram", key=key, method="POST", raw=b"").status == 200)
 
 
 @pytest.fixture

@@ -20,6 +20,51 @@ import Testing
         }
     }
 
+    @Test func `a change is written with its audit row, and the server sees it`() throws {
+        let state = try TemporaryState()
+        let administration = try state.administration()
+        let key = try administration.create(KeySettings(name: "a"))
+        let server = try KeyStore.openForServer(state.files)
+        let later = Date(timeIntervalSinceNow: 3600)
+        let (record, changed) = try administration.change(id: key.record.id) {
+            $0.name = "b"
+            $0.owner = "somebody else"
+            $0.scopes = [.infer, .admin]
+            $0.models = ["tiny-*"]
+            $0.rpm = 5
+            $0.expires = later
+        }
+        #expect(changed && record.name == "b" && record.scopes == [.infer, .admin])
+        #expect(record.models == ["tiny-*"] && record.rpm == 5)
+        #expect(record.owner == key.record.owner, "sessions and counts do not change hands")
+        #expect(try administration.verifyAudit().rows == 2)
+        let end = Date(timeIntervalSinceNow: 2)
+        while server.record(id: record.id)?.rpm != 5, Date() < end { usleep(5000) }
+        #expect(server.record(id: record.id) == record)
+        guard case .accepted = server.authenticate(key.key) else {
+            Issue.record("the key itself changed")
+            return
+        }
+        #expect(try !administration.change(id: record.id) { $0.rpm = 5 }.changed)
+        #expect(try administration.verifyAudit().rows == 2)
+    }
+
+    @Test func `an impossible change, and one of a revoked key, writes nothing`() throws {
+        let state = try TemporaryState()
+        let administration = try state.administration()
+        let id = try administration.create(KeySettings(name: "a")).record.id
+        #expect(throws: KeyStoreError.self) {
+            try administration.change(id: id) { $0.scopes = [] }
+        }
+        _ = try administration.revoke(id: id, reason: "")
+        #expect(throws: KeyStoreError.self) { try administration.change(id: id) { $0.rpm = 1 } }
+        #expect(throws: KeyStoreError.unknownKey("aaaaaaaaaaaa")) {
+            try administration.change(id: "aaaaaaaaaaaa") { $0.rpm = 1 }
+        }
+        #expect(try administration.verifyAudit().rows == 2)
+        #expect(try administration.record(id: id).rpm == nil)
+    }
+
     @Test(arguments: [
         "UPDATE audit SET detail = 'x' WHERE seq = 2",
         "UPDATE audit SET at = at + 1 WHERE seq = 1",

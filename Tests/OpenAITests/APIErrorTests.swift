@@ -14,7 +14,10 @@ import Testing
             "context_length_exceeded"
         ),
         (.invalidAPIKey(presented: nil), 401, "invalid_request_error", "invalid_api_key"),
-        (.insufficientScope("admin"), 403, "invalid_request_error", "insufficient_scope"),
+        (
+            .insufficientScope("admin", command: "c"), 403, "invalid_request_error",
+            "insufficient_scope"
+        ),
         (.modelNotAllowed("m"), 403, "invalid_request_error", "model_not_allowed"),
         (.modelNotFound("m"), 404, "invalid_request_error", "model_not_found"),
         (.unknownURL(method: "GET", path: "/x"), 404, "invalid_request_error", "unknown_url"),

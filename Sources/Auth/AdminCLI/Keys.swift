@@ -10,9 +10,10 @@ public struct Keys: ParsableCommand {
     /// Name, abstract and subcommands.
     public static let configuration = CommandConfiguration(
         commandName: "keys",
-        abstract: "Create, list, show and revoke API keys.",
+        abstract: "Create, list, show, change and revoke API keys.",
         subcommands: [
-            KeysCreate.self, KeysList.self, KeysShow.self, KeysRevoke.self, KeysAudit.self,
+            KeysCreate.self, KeysList.self, KeysShow.self, KeysSet.self, KeysRevoke.self,
+            KeysAudit.self,
         ]
     )
 

@@ -95,14 +95,7 @@ struct KeysCreate: ParsableCommand {
     private func settings(now: Date) throws -> KeySettings {
         var settings = KeySettings(name: name)
         settings.owner = owner
-        settings.scopes = []
-        for word in scopes.split(separator: ",", omittingEmptySubsequences: false) {
-            guard let scope = Scope(rawValue: String(word)) else {
-                let known = Scope.allCases.map(\.rawValue).joined(separator: ", ")
-                throw ValidationError("unknown scope '\(word)'; there are: \(known)")
-            }
-            settings.scopes.insert(scope)
-        }
+        settings.scopes = try Quantity.scopes(scopes)
         settings.models = models.flatMap { $0.split(separator: ",").map(String.init) }
         settings.rpm = rpm
         settings.tpm = tpm

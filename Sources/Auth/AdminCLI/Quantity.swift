@@ -1,7 +1,8 @@
 import ArgumentParser
 import Foundation
+import KeyStore
 
-/// Spellings of amounts on the command line.
+/// Spellings of amounts and scopes on the command line.
 enum Quantity {
     /// `100000/day` or `100000`.
     static func perDay(_ text: String) throws -> Int {
@@ -26,6 +27,28 @@ enum Quantity {
         let product = count.multipliedReportingOverflow(by: unit)
         guard !product.overflow else { throw ValidationError("'\(text)' is too long a lifetime") }
         return TimeInterval(product.partialValue)
+    }
+
+    /// A whole number, or `nil` for `none`.
+    static func limit(_ text: String, _ option: String) throws -> Int? {
+        if text == "none" { return nil }
+        guard let amount = whole(text[...]) else {
+            throw ValidationError("\(option) takes a whole number or none, not '\(text)'")
+        }
+        return amount
+    }
+
+    /// `infer,admin`.
+    static func scopes(_ text: String) throws -> Set<Scope> {
+        var scopes: Set<Scope> = []
+        for word in text.split(separator: ",", omittingEmptySubsequences: false) {
+            guard let scope = Scope(rawValue: String(word)) else {
+                let known = Scope.allCases.map(\.rawValue).joined(separator: ", ")
+                throw ValidationError("unknown scope '\(word)'; there are: \(known)")
+            }
+            scopes.insert(scope)
+        }
+        return scopes
     }
 
     private static func whole(_ digits: Substring) -> Int? {

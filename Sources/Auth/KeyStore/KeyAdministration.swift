@@ -98,6 +98,42 @@ public final class KeyAdministration: Sendable {
         try KeyDatabase.wrap { try queue.read { db in try Self.record(db, id) } }
     }
 
+    /// Changes settings of a key; its identity, owner and life before stay.
+    ///
+    /// - Parameters:
+    ///   - id: The key.
+    ///   - now: The moment of the change.
+    ///   - edit: Gets the present settings; its error ends the change.
+    /// - Returns: The record as it now is, and false if it is as before: then nothing is written.
+    /// - Throws: ``KeyStoreError/unknownKey(_:)``, or ``KeyStoreError/invalidSetting(_:)``, also for
+    ///   a revoked key.
+    public func change(
+        id: String,
+        now: Date = Date(),
+        _ edit: (inout KeySettings) -> Void
+    ) throws(KeyStoreError) -> (record: KeyRecord, changed: Bool) {
+        try write { db in
+            let before = try Self.record(db, id)
+            guard before.revokedAt == nil else {
+                throw KeyStoreError.invalidSetting("key \(id) is revoked, which is final")
+            }
+            let old = KeySettings(of: before)
+            var new = old
+            edit(&new)
+            new.owner = old.owner
+            // An end that has passed may stay as it is.
+            var checked = new
+            if new.expires == old.expires { checked.expires = nil }
+            try checked.validate(now: now)
+            let changes = new.differences(from: old)
+            guard !changes.isEmpty else { return (before, false) }
+            try KeyRow.update(db, id: id, new)
+            let detail = changes.joined(separator: " ")
+            try AuditLog.append(db, verb: "set", keyID: id, detail: detail, at: now)
+            return (try Self.record(db, id), true)
+        }
+    }
+
     /// Ends a key for good.
     ///
     /// - Returns: The record as it now is, and false if the key had been revoked before: then

@@ -65,6 +65,22 @@ struct KeyRow: Sendable, Equatable {
         pepperVersion = version
     }
 
+    /// Writes everything that can be set, but the owner.
+    static func update(_ db: Database, id: String, _ settings: KeySettings) throws {
+        try db.execute(
+            sql: """
+                UPDATE keys SET name = ?, scopes = ?, models = ?, rpm = ?, tpm = ?, max_parallel = ?,
+                    budget_per_day = ?, weight = ?, expires = ? WHERE id = ?
+                """,
+            arguments: [
+                settings.name, settings.scopes.map(\.rawValue).sorted().joined(separator: ","),
+                settings.models.joined(separator: "\n"), settings.rpm, settings.tpm,
+                settings.maxParallel, settings.budgetPerDay, settings.weight,
+                settings.expires.map(seconds), id,
+            ]
+        )
+    }
+
     func insert(_ db: Database) throws {
         try db.execute(
             sql: """

@@ -18,9 +18,12 @@ extension APIError {
         return "\(key.prefix(6))****\(key.suffix(4))"
     }
 
-    /// 403: the key lacks a scope.
-    public static func insufficientScope(_ scope: String) -> APIError {
-        forbidden("insufficient_scope", "This key lacks the scope '\(quote(scope))'.")
+    /// 403: the key lacks a scope; `command` is what an operator does about it.
+    public static func insufficientScope(_ scope: String, command: String) -> APIError {
+        forbidden(
+            "insufficient_scope",
+            "This key lacks the scope '\(quote(scope))'. An operator grants it with: \(command)"
+        )
     }
 
     /// 403: the key may not name such a source of media; `command` is what an operator does about it.
@@ -30,7 +33,7 @@ extension APIError {
         forbidden(
             "insufficient_scope",
             "This key lacks the scope '\(scope)', which this source of media needs. "
-                + "A key that has it is made with: \(command)",
+                + "An operator grants it with: \(command)",
             param: param
         )
     }

@@ -80,7 +80,10 @@ struct Gate: Sendable {
         }
         let principal = Principal(key, standard: standard)
         call.principal = principal
-        guard principal.has(scope) else { throw .insufficientScope(scope.rawValue) }
+        guard principal.has(scope) else {
+            let command = principal.commandGranting(scope)
+            throw .insufficientScope(scope.rawValue, command: command)
+        }
     }
 
     private func count(_ call: Call, _ principal: Principal, counts: Bool) throws(APIError) {

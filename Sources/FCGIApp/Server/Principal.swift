@@ -40,6 +40,12 @@ struct Principal: Sendable {
     /// Whether the caller may do what needs this scope.
     func has(_ scope: Scope) -> Bool { key.map { $0.scopes.contains(scope) } ?? true }
 
+    /// The command that lets this key do what needs a further scope.
+    func commandGranting(_ scope: Scope) -> String {
+        let scopes = (key?.scopes ?? []).union([scope]).map(\.rawValue).sorted()
+        return "torchgate keys set \(keyID) --scopes \(scopes.joined(separator: ","))"
+    }
+
     /// Whether the caller may use the model.
     func mayUse(model: String) -> Bool { key.map { $0.allows(model: model) } ?? true }
 }

@@ -22,6 +22,8 @@ struct PromptMaker: Sendable {
         let name: String
         /// The sources that may be named.
         let permissions: Set<MediaPermission>
+        /// The operator's command that grants another one.
+        var grant: @Sendable (MediaPermission) -> String = { _ in "" }
     }
 
     /// The prompt of a conversation.
@@ -87,18 +89,20 @@ struct PromptMaker: Sendable {
         do throws(MediaRoom.Failure) {
             return try room.prepare(orders, caller: caller.name, permissions: caller.permissions)
         } catch {
-            throw Self.error(error.error, of: parts[error.place])
+            throw Self.error(error.error, of: parts[error.place], caller)
         }
     }
 
-    private static func error(_ error: MediaError, of part: MediaPart) -> APIError {
+    private static func error(_ error: MediaError, of part: MediaPart, _ caller: Caller)
+        -> APIError
+    {
         switch error {
         case .refused(let failure): .invalidMedia(part, failure.message)
         case .forbidden(let permission):
             .mediaSourceForbidden(
                 permission.rawValue,
                 param: part.param,
-                command: "torchgate keys create --name NAME --scopes infer,\(permission.rawValue)"
+                command: caller.grant(permission)
             )
         case .busy: .serverOverloaded(retryAfter: 1)
         }
@@ -121,5 +125,8 @@ extension PromptMaker.Caller {
         if principal.has(.mediaURL) { permissions.insert(.url) }
         if principal.has(.mediaFile) { permissions.insert(.file) }
         self.permissions = permissions
+        grant = { permission in
+            principal.commandGranting(permission == .url ? .mediaURL : .mediaFile)
+        }
     }
 }
