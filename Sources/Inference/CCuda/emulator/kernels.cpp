@@ -6,6 +6,7 @@ namespace {
 // The others, as NVRTC gets them after it.
 #include "../kernels/attention.cu"
 #include "../kernels/layers.cu"
+#include "../kernels/recurrence.cu"
 #include "../kernels/sampler.cu"
 #include "../kernels/weights.cu"
 }  // namespace
