@@ -426,3 +426,16 @@ def test_the_least_tokens_lift_the_usual_most(new_house: Callable[..., House], t
 def identities(state: Path) -> list[str]:
     with sqlite3.connect(f"file:{state}/keys/keys.db?mode=ro", uri=True) as database:
         return [row[0] for row in database.execute("SELECT id FROM keys")]
+
+
+def test_variables_of_other_servers_hold_and_are_told(
+    new_house: Callable[..., House], tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_TOKENS", "5")
+    monkeypatch.setenv("HOST", "x86_64 linux")
+    house = start(new_house, tiny_models)
+    answer = house.chat("hi", ignore_eos=True)
+    assert answer.status == 200, answer.body
+    assert answer.json["usage"]["completion_tokens"] == 5
+    assert house.log.count("MAX_TOKENS is taken as generation.max_tokens") == 1
+    assert "HOST is left aside" in house.log

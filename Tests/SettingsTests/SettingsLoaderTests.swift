@@ -201,16 +201,57 @@ struct SettingsLoaderTests {
         #expect(try load { $0.environment = off }.authEnabled == false)
     }
 
+    @Test func `variables of other servers hold, and give way to our own`() throws {
+        var loader = SettingsLoader()
+        loader.file = ("a.yaml", "generation: {max_tokens: 3}\nengine: {idle_timeout: 3}\n")
+        loader.environmentFile = (
+            ".env", "MAX_TOKENS=256\nMODEL_REPO_ID=Qwen/Qwen3-VL-2B\nHF_TOKEN=\n"
+        )
+        loader.environment = [
+            "PIPELINE_SERVER_TIMEOUT": "60", "TORCHGATE_IDLE_TIMEOUT": "7", "PORT": "3000",
+            "VRAM_THRESHOLD": "0.5", "DEVICE_MAP": "cuda:0", "TORCH_DTYPE": "torch.bfloat16",
+            "MAX_VIDEO_FRAMES": "8", "SESSIONS_TTL_SECONDS": "60", "HF_TOKEN": "hf_secret",
+        ]
+        let (settings, notices) = try loader.loadWithNotices()
+        #expect(settings.generation.maxTokens == 256 && settings.server.port == 3000)
+        #expect(settings.models.standard == "Qwen/Qwen3-VL-2B")
+        #expect(settings.engine.idleTimeout == 7 && settings.engine.vramThreshold == 0.5)
+        #expect(settings.engine.device == "cuda" && settings.engine.dtype == "bfloat16")
+        #expect(settings.media.videoFrames == 8 && settings.streams.ttl == 60)
+        #expect(notices.count == 10, "one line each, none for an empty one")
+        #expect(!notices.joined().contains("hf_secret"))
+        let words = "MAX_TOKENS is taken as generation.max_tokens; its name here is "
+        #expect(notices.contains(words + "TORCHGATE_GENERATION_MAX_TOKENS"))
+    }
+
+    @Test func `what another program means by such a name is left aside`() throws {
+        var loader = SettingsLoader()
+        loader.environment = ["HOST": "x86_64 linux", "PORT": "many", "DEVICE_MAP": "balanced"]
+        let (settings, notices) = try loader.loadWithNotices()
+        #expect(settings == Settings())
+        #expect(notices.count == 3 && notices.allSatisfy { $0.contains("left aside") })
+    }
+
+    @Test func `another server's model may be a folder`() throws {
+        let settings = try load { $0.environment = ["INFERENCE_MODEL_ID": "/srv/Qwen-14B"] }
+        #expect(settings.models.standard == "Qwen-14B")
+        #expect(settings.models.settings["Qwen-14B"]?.path == "/srv/Qwen-14B")
+    }
+
     @Test func `the page of settings is the table's`() throws {
         let page = URL(fileURLWithPath: #filePath)
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
             .appending(path: "docs/configuration.md")
         let text = try String(contentsOf: page, encoding: .utf8)
-        let parts = text.components(separatedBy: "<!-- settings -->\n")
-        let table = try #require(parts.last?.components(separatedBy: "<!-- /settings -->").first)
-        #expect(
-            table.trimmingCharacters(in: .whitespacesAndNewlines)
-                == SettingsTable.markdown.trimmingCharacters(in: .whitespacesAndNewlines)
-        )
+        for (name, markdown) in [
+            ("settings", SettingsTable.markdown), ("other servers", OtherServers.markdown),
+        ] {
+            let parts = text.components(separatedBy: "<!-- \(name) -->\n")
+            let table = try #require(parts.last?.components(separatedBy: "<!-- /\(name) -->").first)
+            #expect(
+                table.trimmingCharacters(in: .whitespacesAndNewlines)
+                    == markdown.trimmingCharacters(in: .whitespacesAndNewlines)
+            )
+        }
     }
 }

@@ -28,8 +28,9 @@ struct ServeCommand: ParsableCommand {
         try Hardening.applyOrRestart()
         // Requests may carry images of many megabytes.
         tg_return_large_blocks()
-        let settings = try options.load()
+        let (settings, notices) = try options.loadWithNotices()
         let log = try Self.logger(settings)
+        for notice in notices { log.notice("\(notice)", metadata: ["part": "settings"]) }
         let wanted = [SIGTERM, SIGINT]
         let signals = tg_signalfd(wanted, Int32(wanted.count))
         guard signals >= 0 else { throw SystemError("cannot watch signals") }

@@ -68,7 +68,10 @@ struct SettingsOptions: ParsableArguments {
     }
 
     /// The settings from all sources.
-    func load() throws -> Settings {
+    func load() throws -> Settings { try loadWithNotices().settings }
+
+    /// The settings, and lines for the log about variables of other servers.
+    func loadWithNotices() throws -> (settings: Settings, notices: [String]) {
         var loader = SettingsLoader()
         loader.defaults = try Self.read(defaults)
         loader.file = try Self.read(Self.file(config, standard: "/etc/torchgate/torchgate.yaml"))
@@ -78,7 +81,7 @@ struct SettingsOptions: ParsableArguments {
         if let port { loader.flags.append("server.port=\(port)") }
         if let model { loader.flags.append("models.default=\(model)") }
         loader.flags += settings
-        do { return try loader.load() } catch { throw ValidationError("\(error)") }
+        do { return try loader.loadWithNotices() } catch { throw ValidationError("\(error)") }
     }
 }
 

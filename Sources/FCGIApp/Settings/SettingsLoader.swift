@@ -27,8 +27,13 @@ public struct SettingsLoader: Sendable {
 
     /// The settings.
     /// - Throws: `SettingsError` for the first wrong value, unknown name or impossible combination.
-    public func load() throws(SettingsError) -> Settings {
+    public func load() throws(SettingsError) -> Settings { try loadWithNotices().settings }
+
+    /// The settings, and a line for each variable of another server that was met on the way.
+    /// - Throws: as `load`.
+    public func loadWithNotices() throws(SettingsError) -> (settings: Settings, notices: [String]) {
         var settings = Settings()
+        var notices: [String] = []
         for layer in [defaults, file] {
             if let layer { try apply(yaml: layer.text, source: layer.name, to: &settings) }
         }
@@ -37,8 +42,10 @@ public struct SettingsLoader: Sendable {
                 environmentFile: environmentFile.text,
                 source: environmentFile.name
             )
+            notices += OtherServers.apply(variables, to: &settings)
             try apply(variables: variables, source: environmentFile.name, to: &settings)
         }
+        notices += OtherServers.apply(environment, to: &settings)
         try apply(variables: environment, source: "environment", to: &settings)
         for word in flags {
             guard let sign = word.firstIndex(of: "=") else {
@@ -51,7 +58,7 @@ public struct SettingsLoader: Sendable {
             )
         }
         try check(settings)
-        return settings
+        return (settings, notices)
     }
 
     /// A row, or a member of one that has members.
