@@ -40,7 +40,9 @@ class Machine:
     """What all parts share."""
 
     engine: Path
+    # As the engine calls it; and as torch does.
     device: str
+    torch_device: str
     tiny: bool
     python: str
     libtorch: Path | None
@@ -124,7 +126,7 @@ class Machine:
 
     def memory(self) -> int | None:
         """MiB of the GPU that are in use by anyone; None on the CPU."""
-        if self.device == "cpu":
+        if self.torch_device == "cpu":
             return None
         words = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0"]
         try:
@@ -141,7 +143,7 @@ def describe(machine: Machine) -> dict[str, Any]:
     facts["processors"] = len(os.sched_getaffinity(0))
     cpu = Path("/proc/cpuinfo").read_text().split("model name")[1:2]
     facts["cpu"] = cpu[0].split(":", 1)[1].splitlines()[0].strip() if cpu else platform.machine()
-    if machine.device != "cpu":
+    if machine.torch_device != "cpu":
         words = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
         try:
             answer = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True)

@@ -129,8 +129,8 @@ def rounded(machine: Machine, report: Report, goldens: list[Golden], scratch: Pa
     (scratch / "work.json").write_text(json.dumps(work))
     reason = ""
     try:
-        machine.reference(["logits", "--device", machine.device, "--work", str(scratch / "work.json")], 90,
-                          "parity transformers")  # fmt: skip
+        words = ["logits", "--device", machine.torch_device, "--work", str(scratch / "work.json")]
+        machine.reference(words, 90, "parity transformers")
     except Failure as error:
         reason = str(error)
     same: dict[str, list[bool]] = {"ours": [], "theirs": [], "alone": []}

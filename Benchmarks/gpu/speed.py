@@ -66,7 +66,7 @@ def roof(machine: Machine) -> dict[str, Any]:
 def peers(machine: Machine, kind: str, plan: Plan, limit: float, words: list[str]) -> list[dict[str, Any]]:
     """What transformers has measured before its time was over; nothing where it is not there."""
     tiny = ["--tiny"] if machine.tiny else []
-    command = [kind, "--device", machine.device, *tiny, "--config", str(plan.shape), *words]
+    command = [kind, "--device", machine.torch_device, *tiny, "--config", str(plan.shape), *words]
     try:
         return machine.reference(command, limit, f"transformers {kind} {plan.name}")
     except Failure as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -69,3 +70,23 @@ def test_no_time_is_said_and_no_verdict(tmp_path: Path) -> None:
     status, report = check(models, tmp_path / "out", "--seconds", "1")
     assert status == 2
     assert {row["ours"] for row in report["rows"]} == {"– (Failure: no time left)"}
+
+
+def test_bundle_runs_elsewhere(tmp_path: Path) -> None:
+    bundle = tmp_path / "gpu-check.tar.gz"
+    environment = {**os.environ, "BIN": str(BIN)}
+    subprocess.run([ROOT / "scripts/gpu-check", "--bundle", bundle], check=True, timeout=120, env=environment)
+    assert bundle.stat().st_size < 60_000_000
+    subprocess.run(["tar", "-xzf", bundle, "-C", tmp_path], check=True)
+    place = tmp_path / "gpu-check"
+    for model in (place / "goldens").iterdir():
+        if model.name != "qwen3":
+            shutil.rmtree(model)
+    environment = {**os.environ, "PYTHON": sys.executable}
+    words = [place / "gpu-check", "--cpu", "--tiny", "--parity-only", "--output", tmp_path / "out"]
+    # A Python without torch cannot lend its libtorch.
+    assert subprocess.run(words, env=environment, timeout=60, stderr=subprocess.DEVNULL).returncode == 2
+    words += ["--libtorch", ROOT / ".deps/torch/lib"]
+    assert subprocess.run(words, env=environment, timeout=120, stdout=subprocess.DEVNULL).returncode == 0
+    report = json.loads((tmp_path / "out/gpu-check.json").read_text())
+    assert rows(report, "parity")["float32 qwen3"]["held"]
