@@ -80,7 +80,7 @@ ask 60 '{"messages":[{"role":"user","content":"Hello"}],"max_tokens":200,"stream
 stream=$!
 (
     for _ in $(seq 1 40); do
-        ask 20 '' /v1/models >/dev/null 2>>/root/pings || echo failed >>/root/pings
+        ask 20 '' /v1/models >/root/ping 2>&1 || cat /root/ping >>/root/pings
         sleep 0.05
     done
 ) &
@@ -131,7 +131,7 @@ systemctl stop torchgate-nginx.service torchgate-fcgi.socket torchgate-engine@1.
 check "all stops" test "$(systemctl is-active torchgate.service)" = inactive
 
 if [ "$failures" != 0 ]; then
-    for file in /root/answer /root/models /root/pings /root/stream; do
+    for file in /root/answer /root/models /root/seen /root/pings /root/stream; do
         echo "--- $file"
         tail -n 5 "$file" 2>/dev/null
     done

@@ -36,7 +36,7 @@ copy_tree "$(debian_tree booted "$packages,systemd,systemd-sysv")" "$tree"
 BIN=$bin scripts/install.sh "$tree" /usr >&2
 install -m 755 scripts/systemd-test-inside.sh "$tree/root/inside.sh"
 # Enough of a model that takes images to count their tokens, and an image.
-cp -r Tests/Fixtures/processors/qwen3_vl "$tree/usr/share/torchgate/models/"
+cp -rL Tests/Fixtures/processors/qwen3_vl "$tree/usr/share/torchgate/models/"
 chmod -R a+rX "$tree/usr/share/torchgate/models"
 base64 -w 0 Tests/Fixtures/media/rgb.png >"$tree/root/picture"
 

@@ -35,6 +35,7 @@ struct NginxFiles {
         nginx.keyConnections = settings.nginx.keyConnections
         nginx.totalConnections = settings.nginx.totalConnections
         nginx.readTimeout = Int(settings.limits.requestTimeout) + 20
+        nginx.authTimeout = Int(settings.server.drainTimeout.rounded(.up)) + 5
         return nginx
     }
 

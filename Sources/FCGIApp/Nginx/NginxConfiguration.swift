@@ -43,6 +43,9 @@ public struct NginxConfiguration: Sendable, Equatable {
     public var keyConnections = 512, totalConnections = 2048
     /// Seconds without a byte from the server after which nginx gives up; above the server's own deadline.
     public var readTimeout = 620
+    /// Seconds that the check of a key may take; above the time that a server which restarts lets its last
+    /// requests have, while new ones wait for the next.
+    public var authTimeout = 65
 
     /// The production defaults.
     public init() {}
@@ -283,7 +286,7 @@ public struct NginxConfiguration: Sendable, Equatable {
               fastcgi_param HTTP_X_API_KEY $http_x_api_key;
               fastcgi_pass_request_headers off;
               fastcgi_pass_request_body off;
-              fastcgi_read_timeout 2s;
+              fastcgi_read_timeout \(authTimeout)s;
               fastcgi_pass torchgate_fcgi;
             }
 
