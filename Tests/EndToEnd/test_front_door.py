@@ -42,7 +42,7 @@ def script(name: str, folder: Path, **more: str) -> subprocess.CompletedProcess[
 def test_a_stopped_or_dead_front_is_503_with_retry_after(
     new_house: Callable[..., House], tiny_models: Path
 ) -> None:
-    house = start(new_house, tiny_models, SERVER_DRAIN_TIMEOUT="1")  # the check of a key waits a little longer
+    house = start(new_house, tiny_models, SERVER_DRAIN_TIMEOUT="1")  # a key's check waits a little longer
     keeper = int((house.folder / "torchgate.pid").read_text())
     server = house.server_pid()
     os.kill(server, signal.SIGSTOP)
@@ -286,7 +286,7 @@ def test_keys_are_made_where_the_settings_say(
 
 
 def test_a_killed_nginx_leaves_nothing_behind(new_house: Callable[..., House], tiny_models: Path) -> None:
-    house = start(new_house, tiny_models, SERVER_DRAIN_TIMEOUT="1")  # the check of a key waits a little longer
+    house = start(new_house, tiny_models)
     keeper = int((house.folder / "torchgate.pid").read_text())
     workers = group_of(child_named(keeper, "nginx"))
     assert len(workers) > 1
