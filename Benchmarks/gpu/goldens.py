@@ -52,6 +52,11 @@ class Golden:
     frames: list[bytes] = field(default_factory=list)
 
     @property
+    def sees(self) -> bool:
+        """Whether the model takes images: its prompts are written as rendered ones, with media or without."""
+        return (self.folder / "cases.json").exists()
+
+    @property
     def title(self) -> str:
         return f"{self.folder.name} {self.name}".strip()
 
@@ -61,7 +66,7 @@ class Golden:
 
     def words(self, scratch: Path) -> list[str]:
         """The prompt's arguments; media are written the way `torchgate render --frames-to` does."""
-        if not self.folder.name.startswith("vl-"):
+        if not self.sees:
             return ["--ids", ",".join(map(str, self.ids))]
         scratch.mkdir(parents=True, exist_ok=True)
         media = []
@@ -76,7 +81,7 @@ class Golden:
 
 
 def load(models: Path) -> list[Golden]:
-    """All of them, the smallest models first."""
+    """All of them, model by model."""
     found: list[Golden] = []
     for folder in sorted(path.parent for path in models.glob("*/config.json")):
         if (folder / "cases.json").exists():
@@ -92,8 +97,13 @@ def load(models: Path) -> list[Golden]:
             continue
         for path in sorted(folder.glob("golden*.safetensors")):
             data = tensors(path)
-            ids, greedy = longs(data["input_ids"][1]), longs(data["greedy_tokens"][1])
-            found.append(Golden(folder, "", ids, floats(data["logits"][1]), greedy))
+            # Prompts with media need the pixels that `cases.json` tells of.
+            if "logits" not in data or "pixel_values" in data or "pixel_values_videos" in data:
+                continue
+            ids = longs(data["input_ids"][1])
+            greedy = longs(data["greedy_tokens"][1]) if "greedy_tokens" in data else []
+            name = path.stem.removeprefix("golden").strip("_")
+            found.append(Golden(folder, name, ids, floats(data["logits"][1]), greedy))
     return found
 
 

@@ -60,8 +60,11 @@ class Machine:
         variables.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
         variables["TORCHGATE_COMPAT_QWEN2_5_VL_VIDEO_POSITIONS"] = "hf517"
         if self.libtorch:
-            older = variables.get("LD_LIBRARY_PATH")
-            variables["LD_LIBRARY_PATH"] = f"{self.libtorch}:{older}" if older else str(self.libtorch)
+            # CUDA's own libraries lie beside torch, as their packages are installed.
+            beside = sorted(self.libtorch.parents[1].glob("nvidia/*/lib"))
+            older = variables.get("LD_LIBRARY_PATH", "")
+            folders = [*map(str, [self.libtorch, *beside]), *older.split(":")]
+            variables["LD_LIBRARY_PATH"] = ":".join(folder for folder in folders if folder)
         return variables
 
     def run(self, words: list[str], limit: float, name: str, prefix: tuple[str, ...] = ()) -> str:

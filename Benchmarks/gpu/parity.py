@@ -34,13 +34,13 @@ def logits(machine: Machine, golden: Golden, dtype: str, scratch: Path) -> Path:
 
 def served(machine: Machine, golden: Golden, scratch: Path) -> bool:
     """Whether one sequence, and three at once, draw the golden's tokens in the steps that serve."""
-    file = scratch / f"served-{golden.folder.name}.json"
+    file = scratch / f"served-{golden.title}.json"
     words = [
         "bench", "--model", str(golden.folder), "--device", machine.device, "--dtype", "float32",
         "--batch", "1,3", "--ids", ",".join(map(str, golden.ids)), "--steps", str(len(golden.greedy)),
         "--json", str(file),
     ]  # fmt: skip
-    machine.run(words, 120, f"served {golden.folder.name}")
+    machine.run(words, 120, f"served {golden.title}")
     rows = json.loads(file.read_text())["rows"]
     texts = [text for row in rows for text in row.get("texts", [])]
     return len(texts) == 4 and all(text[: len(golden.greedy)] == golden.greedy for text in texts)
@@ -83,7 +83,7 @@ def refused(report: Report, dtype: str, reasons: dict[str, list[str]]) -> None:
 
 def stepped(machine: Machine, report: Report, goldens: list[Golden], scratch: Path) -> None:
     """The scheduler's path: slots, batches, graphs."""
-    texts = [golden for golden in goldens if not golden.name and golden.greedy]
+    texts = [golden for golden in goldens if not golden.sees and golden.greedy]
 
     def one(golden: Golden) -> bool | str:
         try:
@@ -94,7 +94,7 @@ def stepped(machine: Machine, report: Report, goldens: list[Golden], scratch: Pa
     with pool(machine) as workers:
         results = list(workers.map(one, texts))
     reasons = [
-        f"{golden.folder.name}: {'other tokens' if result is False else result}"
+        f"{golden.title}: {'other tokens' if result is False else result}"
         for golden, result in zip(texts, results, strict=True)
         if result is not True
     ]
@@ -102,7 +102,7 @@ def stepped(machine: Machine, report: Report, goldens: list[Golden], scratch: Pa
         report.failed("parity", "tokens as served, 1 and 3 at once", "; ".join(reasons), counts=True)
     else:
         name = "tokens as served, 1 and 3 at once"
-        report.add(Row("parity", name, f"same, {len(texts)} models", held=True, floor="same"))
+        report.add(Row("parity", name, f"same, {len(texts)} prompts", held=True, floor="same"))
 
 
 def rounded(machine: Machine, report: Report, goldens: list[Golden], scratch: Path) -> None:
