@@ -2,19 +2,21 @@
 
     scripts/check_kernels.py [--verbose] [FOLDER WITH libnvrtc.so.13]
 
-Every file of Sources/Inference/CCuda/kernels is compiled as the engine compiles it: common.cu in front, for each
-architecture below. A kernel that spills registers or a warning is an error.
+Every file of Sources/Inference/CCuda/kernels is compiled as the engine compiles it: common.cu in front, for
+each architecture below. A kernel that spills registers is an error, and so is a warning.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+ARCHITECTURES = ("sm_80", "sm_90")
 KERNELS = Path(__file__).resolve().parent.parent / "Sources/Inference/CCuda/kernels"
 
 
@@ -56,47 +58,50 @@ def needs(log: str) -> dict[str, tuple[int, int, int]]:
     for line in log.splitlines():
         if found := re.search(r"Compiling entry function '(\w+)'", line):
             kernel, spilled, stack = found[1], 0, 0
-        elif found := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill", line):
+        elif found := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill \w+, (\d+) bytes", line):
             stack, spilled = int(found[1]), int(found[2]) + int(found[3])
         elif found := re.search(r"Used (\d+) registers", line):
             answer[kernel] = (int(found[1]), spilled, stack)
     return answer
 
 
+def check(nvrtc: ctypes.CDLL, path: Path, architecture: str, verbose: bool) -> tuple[bool, str]:
+    """Whether a file is as it should be, and what to say of it."""
+    common = (KERNELS / "common.cu").read_text()
+    text = f'#line 1 "common.cu"\n{common}\n#line 1 "{path.name}"\n{path.read_text()}'
+    begun = time.monotonic()
+    good, log, code = compile_text(nvrtc, text, path.name, architecture)
+    took = time.monotonic() - begun
+    report = needs(log)
+    spilling = {k for k, v in report.items() if v[1]}
+    warned = any("warning" in line for line in log.splitlines())
+    most = max((v[0] for v in report.values()), default=0)
+    lines = [
+        f"{path.name} {architecture}: {'compiles' if good else 'FAILS'}, {len(report)} kernels, {most} "
+        f"registers at most, {len(spilling)} spill, {code >> 10} KiB, {took:.1f} s"
+    ]
+    if not good or warned:
+        lines.append(log)
+    for kernel, (registers, spilled, stack) in sorted(report.items()):
+        if spilled or verbose:
+            lines.append(f"  {kernel}: {registers} registers, {spilled} bytes spilled, {stack} of stack")
+    return good and not spilling and not warned, "\n".join(lines)
+
+
 def main() -> int:
     """0 where every file compiles for every architecture and nothing spills."""
     arguments = sys.argv[1:]
-    verbose = "--verbose" in arguments
     folders = [a for a in arguments if not a.startswith("-")]
     nvrtc = library(folders[0] if folders else None)
     major, minor = ctypes.c_int(), ctypes.c_int()
     nvrtc.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
-    common = (KERNELS / "common.cu").read_text()
+    work = [(p, a) for p in sorted(KERNELS.glob("*.cu")) if p.name != "common.cu" for a in ARCHITECTURES]
     failures = 0
-    for path in sorted(KERNELS.glob("*.cu")):
-        if path.name == "common.cu":
-            continue
-        for architecture in ARCHITECTURES:
-            begun = time.monotonic()
-            text = f'#line 1 "common.cu"\n{common}\n#line 1 "{path.name}"\n{path.read_text()}'
-            good, log, code = compile_text(nvrtc, text, path.name, architecture)
-            report = needs(log)
-            took = time.monotonic() - begun
-            spilling = {k: v for k, v in report.items() if v[1]}
-            warned = [line for line in log.splitlines() if "warning" in line]
-            if not good or spilling or warned:
-                failures += 1
-            most = max((v[0] for v in report.values()), default=0)
-            print(
-                f"{path.name} {architecture}: {'compiles' if good else 'FAILS'}, {len(report)} kernels, {most} registers"
-                f" at most, {len(spilling)} spill, {code >> 10} KiB, {took:.1f} s"
-            )
-            if not good or warned:
-                print(log)
-            for kernel, (registers, spilled, stack) in sorted(report.items()):
-                if spilled or (verbose and architecture == "sm_90"):
-                    print(f"  {kernel}: {registers} registers, {spilled} bytes spilled, {stack} of stack")
-    print(f"kernels: NVRTC {major.value}.{minor.value}, {failures} failures")
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for good, said in pool.map(lambda item: check(nvrtc, *item, "--verbose" in arguments), work):
+            failures += not good
+            print(said, flush=True)
+    print(f"kernels: NVRTC {major.value}.{minor.value}, {len(work)} compiled, {failures} failures")
     return 1 if failures else 0
 
 

@@ -69,6 +69,9 @@ void launch_take_rows(tg_dtype type, const void *x, int64_t columns, const int32
 void launch_add_in_place(tg_dtype type, void *to, const void *from, int64_t count);
 void launch_mix_rows(const float *table, int64_t table_rows, int64_t columns, const int32_t *rows,
                      const float *weights, int64_t count, int64_t taps, float *out);
+// out [rows, n] = x [rows, k] · w [n, k]ᵀ + bias (or null), for up to 8 rows.
+void launch_gemv(tg_dtype type, const void *x, int64_t rows, const void *w, const void *bias, void *out, int64_t n,
+                 int64_t k);
 void launch_transpose(tg_dtype type, const void *x, int64_t rows, int64_t columns, void *out);
 
 // Attention --------------------------------------------------------------------------------------

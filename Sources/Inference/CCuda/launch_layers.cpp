@@ -1,4 +1,4 @@
-// Launch functions of kernels/layers.cu.
+// Launch functions of kernels/layers.cu and gemv.cu.
 #include "start.hpp"
 
 namespace tg::device {
@@ -109,6 +109,15 @@ void launch_transpose(tg_dtype type, const void *x, int64_t rows, int64_t column
     if (rows == 0 || columns == 0) return;
     start("transpose" + suffix(type), {blocks(ceiling(columns, 32)), blocks(ceiling(rows, 32)), 1}, {32, 8, 1}, 0, x,
           whole(rows), whole(columns), out);
+}
+
+void launch_gemv(tg_dtype type, const void *x, int64_t rows, const void *w, const void *bias, void *out, int64_t n,
+                 int64_t k) {
+    if (rows == 0 || n == 0) return;
+    if (rows > 8) throw std::runtime_error(std::to_string(rows) + " rows for a product with few");
+    const int64_t inputs = rows <= 2 ? rows : rows <= 4 ? 4 : 8;
+    start("gemv_" + std::to_string(inputs) + suffix(type), {blocks(ceiling(n, 16)), 1, 1}, {256, 1, 1}, 0, x,
+          int(rows), w, bias, out, whole(n), whole(k));
 }
 
 }  // namespace tg::device

@@ -204,3 +204,19 @@ KERNEL_CHECK(mixtures, "weighted rows are summed as on the CPU") {
         expect_close("mix_rows", TG_F32, out.floats(), wanted.floats());
     }
 }
+
+KERNEL_CHECK(dense_products, "products of few rows with dense weights are the CPU's") {
+    each_type([](tg_dtype type) {
+        for (const int64_t rows : {0, 1, 2, 3, 5, 8})
+            for (const auto &[n, k] : {std::pair<int64_t, int64_t>{1, 8}, {17, 576}, {33, 7}, {40, 1000}})
+                for (const bool biased : {false, true}) {
+                    const Tensor x(noise(rows * k), {rows, k}, type), w(noise(n * k, 0.1f), {n, k}, type);
+                    const Tensor bias(noise(n), {n}, type);
+                    Memory out(type, rows * n);
+                    launch_gemv(type, x.data(), rows, w.data(), biased ? bias.data() : nullptr, out.data(), n, k);
+                    const Tensor b = bias.as(TG_F32);
+                    const Tensor exact(tg_linear(x.as(TG_F32), w.as(TG_F32), biased ? tg_tensor(b) : nullptr));
+                    expect_close("gemv", type, out.floats(), exact.as(type).floats());
+                }
+    });
+}

@@ -5,6 +5,7 @@ namespace {
 #include "../kernels/common.cu"
 // The others, as NVRTC gets them after it.
 #include "../kernels/attention.cu"
+#include "../kernels/gemv.cu"
 #include "../kernels/layers.cu"
 #include "../kernels/recurrence.cu"
 #include "../kernels/sampler.cu"

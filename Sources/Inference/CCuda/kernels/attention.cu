@@ -71,6 +71,7 @@ template <typename T, int G, int Columns, typename Queries, typename Leave>
 __device__ void attend(const T *keys, const T *values, i64 stride, int dim, float scale, int from, int to,
                        const Queries &queries, const Leave &leave) {
     constexpr int E = 4 / int(sizeof(T)), C = Columns / (kLanes * E), N = kPack<T>;
+    constexpr int W = G < 4 ? G : 4;  // weights that are read and written at once
     TG_SHARED(float, floats);
     const int warps = int(blockDim.x) / kLanes, warp = int(threadIdx.x) / kLanes, lane = int(threadIdx.x) % kLanes;
     const int pitch = tile_pitch<T>(dim), padded = pitch - N;
@@ -131,7 +132,14 @@ __device__ void attend(const T *keys, const T *values, i64 stride, int dim, floa
             totals[g] = totals[g] * shrink + weight;
 #pragma unroll
             for (int e = 0; e < C * E; ++e) sums[g][e] *= shrink;
-            weights[lane * G + g] = weight;
+            scores[g] = weight;
+        }
+#pragma unroll
+        for (int g = 0; g < G; g += W) {
+            Pack<float, W> pack;
+#pragma unroll
+            for (int j = 0; j < W; ++j) pack.at[j] = scores[g + j];
+            *reinterpret_cast<Pack<float, W> *>(weights + lane * G + g) = pack;
         }
         // The weights are there, and nobody reads the keys any more.
         __syncwarp();
@@ -144,7 +152,11 @@ __device__ void attend(const T *keys, const T *values, i64 stride, int dim, floa
         for (int j = 0; j < held; ++j) {
             float w[G];
 #pragma unroll
-            for (int g = 0; g < G; ++g) w[g] = weights[j * G + g];
+            for (int g = 0; g < G; g += W) {
+                const auto pack = *reinterpret_cast<const Pack<float, W> *>(weights + j * G + g);
+#pragma unroll
+                for (int i = 0; i < W; ++i) w[g + i] = pack.at[i];
+            }
 #pragma unroll
             for (int c = 0; c < C; ++c) {
                 const int column = (c * kLanes + lane) * E;
