@@ -172,7 +172,7 @@ let frontTests: [Target] = [
         name: "TestSupport",
         dependencies: ["EngineLink", "JSON", "CLinux"],
         path: "Tests/Support",
-        exclude: ["ScriptedEngineMain"],
+        exclude: ["ScriptedEngineMain", "KernelChecks"],
         sources: ["ScriptedEngine"],
         swiftSettings: rules
     ),
@@ -221,6 +221,24 @@ let frontTests: [Target] = [
 ]
 
 let engineTests: [Target] = [
+    // The device's kernels for the host: what `tests("Kernel")` compares with the CPU's operations.
+    .target(
+        name: "CudaKernels",
+        path: "Sources/Inference/CCuda",
+        exclude: ["kernels"],
+        sources: [
+            "emulator", "launch_attention.cpp", "launch_layers.cpp", "launch_recurrence.cpp",
+            "launch_sampler.cpp", "launch_weights.cpp",
+        ],
+        publicHeadersPath: "emulator",
+        cxxSettings: [.define("TORCHGATE_EMULATED"), .unsafeFlags(["-O2"])]
+    ),
+    .target(
+        name: "KernelChecks",
+        path: "Tests/Support/KernelChecks",
+        cxxSettings: [.define("TORCHGATE_EMULATED"), .unsafeFlags(["-O2"])]
+    ),
+    tests("Kernel", ["KernelChecks", "CudaKernels", "CTorch"]),
     tests("Scheduling", ["Scheduling"]),
     tests("Torch", ["Torch"]),
     tests("NN", ["NN", "Torch"]),
