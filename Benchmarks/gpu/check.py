@@ -15,6 +15,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ HERE = Path(__file__).resolve().parent
 TORCH = "2.11."
 
 
-def plans(shapes: Path, tiny: bool) -> dict[str, speed.Plan]:
-    """The models, with their true shapes or with tiny ones."""
+def plans(shapes: Path, tiny: bool) -> list[speed.Plan]:
+    """The models by size, with their true shapes or with tiny ones."""
 
     def plan(name: str, floor: float, image: str, tiny_name: str) -> speed.Plan:
         if tiny:
@@ -38,11 +39,11 @@ def plans(shapes: Path, tiny: bool) -> dict[str, speed.Plan]:
         shape = shapes / name.lower()
         return speed.Plan(name, shape, "1,8,64", "1024,8192", "64", image, 1024, 256, 64, 5, floor)
 
-    return {
-        "2b": plan("Qwen3-VL-2B", 0.50, "1024x1024", "tiny-qwen3-vl"),
-        "7b": plan("Qwen2.5-VL-7B", 0.75, "1024x1024", "tiny-qwen2.5-vl"),
-        "14b": plan("Qwen2.5-14B", 0.78, "", "tiny-qwen2.5"),
-    }
+    return [
+        plan("Qwen3-VL-2B", 0.50, "1024x1024", "tiny-qwen3-vl"),
+        plan("Qwen2.5-VL-7B", 0.75, "1024x1024", "tiny-qwen2.5-vl"),
+        plan("Qwen2.5-14B", 0.78, "", "tiny-qwen2.5"),
+    ]
 
 
 def only(plan: speed.Plan, **changes: str | float | None) -> speed.Plan:
@@ -77,8 +78,64 @@ def sanitizer(machine: Machine, report: Report, models: Path, tool: str | None) 
         report.add(Row("faults", name, "ran; compute-sanitizer is not here"))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+@dataclass
+class Part:
+    """Something to measure. `needed`: that it was not is a failure of the whole."""
+
+    name: str
+    work: Callable[[], object]
+    needed: bool = False
+
+
+def parts(machine: Machine, report: Report, options: argparse.Namespace, scratch: Path) -> list[Part]:
+    """Everything, in the order of its weight."""
+    cases = goldens.load(options.goldens)
+
+    def rates() -> None:
+        small = ["--tiny"] if options.tiny else []
+        found = machine.reference(["rates", "--device", machine.torch_device, *small], 60, "rates")[0]
+        machine.facts.update(found)
+        report.facts.update({key: round(v, 1) if isinstance(v, float) else v for key, v in found.items()})
+
+    exact = [
+        Part("rates", rates),
+        Part("float32", lambda: parity.exact(machine, report, cases, scratch), True),
+        Part("served", lambda: parity.stepped(machine, report, cases, scratch), True),
+        Part("bfloat16", lambda: parity.rounded(machine, report, cases, scratch), True),
+    ]
+    if options.parity_only:
+        return exact
+    two, seven, fourteen = plans(options.shapes, options.tiny)
+    two_text, seven_text = (
+        only(plan, batches=plan.batches, prefills=plan.prefills, floor=plan.floor) for plan in (two, seven)
+    )
+    large = only(fourteen, batches=fourteen.batches, floor=fourteen.floor)
+    int4 = only(fourteen, batches=fourteen.batches, quantize="int4")
+    long = only(fourteen, prefills=fourteen.prefills)
+    streams = only(two, streams=two.streams)
+    pictures = [only(plan, image=plan.image) for plan in (two, seven)]
+    # Filled by one part and used by a later one.
+    seen: list[Any] = []
+    real = not options.tiny
+    least = 1.5 if real else None
+    tool = shutil.which("compute-sanitizer") if machine.torch_device != "cpu" else None
+    return exact + [
+        Part("2b", lambda: speed.model(machine, report, two_text, 60, 100), real),
+        Part("streams", lambda: speed.streams(machine, report, streams, 40, least), real),
+        Part("7b", lambda: seen.extend(speed.model(machine, report, seven_text, 60)), real),
+        Part("14b", lambda: speed.model(machine, report, large, 75), real),
+        Part("int4", lambda: speed.model(machine, report, int4, 75)),
+        Part("image", lambda: speed.image(machine, report, pictures[0], 30)),
+        Part("load", lambda: speed.load(machine, report, two, 30, scratch)),
+        Part("7b image", lambda: speed.image(machine, report, pictures[1], 30)),
+        Part("sanitizer", lambda: sanitizer(machine, report, options.goldens, tool), tool is not None),
+        Part("14b prefill", lambda: speed.model(machine, report, long, 45)),
+        Part("7b transformers", lambda: speed.beside(machine, report, seven_text, seen, 60)),
+    ]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--engine", type=Path, required=True, help="torchgate-engine")
     parser.add_argument("--goldens", type=Path, required=True, help="folder of tiny models with known logits")
     parser.add_argument("--shapes", type=Path, default=HERE.parent / "shapes", help="folder of configs")
@@ -92,8 +149,11 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="the Python that has torch and transformers")
     parser.add_argument("--libtorch", type=Path, help="folder of its libraries; default: that Python's")
     parser.add_argument("--own-libtorch", action="store_true", help="the one that the engine finds")
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> int:
+    options = arguments()
     libtorch = options.libtorch
     if libtorch is None and not options.own_libtorch:
         libtorch, version = find_libtorch(options.python)
@@ -101,81 +161,44 @@ def main() -> int:
             warn(f"{options.python} has torch {version}; the engine needs {TORCH}x, or --libtorch FOLDER")
             return 2
     options.output.mkdir(parents=True, exist_ok=True)
-    device = options.device or ("cpu" if options.cpu else "cuda")
-    deadline = time.monotonic() + options.seconds
-    engine = options.engine.resolve()
-    machine = Machine(
-        engine, device, "cpu" if options.cpu else "cuda", options.tiny, options.python, libtorch, deadline,
-        options.output,
-    )  # fmt: skip
-    head = {"commit": options.commit} if options.commit else {}
-    report = Report(options.output, head | describe(machine) | {"device": device})
-    if options.tiny:
-        report.facts["note"] = "tiny models: no number below says anything about speed"
-    cases = goldens.load(options.goldens)
-    if not cases:
-        warn(f"no goldens in {options.goldens}")
-        return 2
-    by_name = plans(options.shapes, options.tiny)
-    two, seven, fourteen = by_name.values()
-
-    def rates() -> None:
-        small = ["--tiny"] if options.tiny else []
-        found = machine.reference(["rates", "--device", machine.torch_device, *small], 60, "rates")[0]
-        machine.facts.update(found)
-        report.facts.update({key: round(v, 1) if isinstance(v, float) else v for key, v in found.items()})
-
+    torch_device = "cpu" if options.cpu else "cuda"
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         scratch = Path(folder)
-        machine.logs = scratch / "logs"
+        machine = Machine(
+            engine=options.engine.resolve(), device=options.device or torch_device, torch_device=torch_device,
+            tiny=options.tiny, python=options.python, libtorch=libtorch,
+            deadline=time.monotonic() + options.seconds, logs=scratch / "logs",
+        )  # fmt: skip
         machine.logs.mkdir()
-        slow = None if options.tiny else 1.5
-        parts: list[tuple[str, Callable[[], object]]] = [
-            ("rates", rates),
-            ("float32", lambda: parity.exact(machine, report, cases, scratch)),
-            ("served", lambda: parity.stepped(machine, report, cases, scratch)),
-            ("bfloat16", lambda: parity.rounded(machine, report, cases, scratch)),
-        ]
-        if not options.parity_only:
-            first, second = (only(plan, batches=plan.batches, prefills=plan.prefills, floor=plan.floor)
-                             for plan in (two, seven))  # fmt: skip
-            large = only(fourteen, batches=fourteen.batches, floor=fourteen.floor)
-            int4 = only(fourteen, batches=fourteen.batches, quantize="int4")
-            long = only(fourteen, prefills=fourteen.prefills)
-            seen: list[Any] = []
-            tool = shutil.which("compute-sanitizer") if device == "cuda" else None
-            parts += [
-                ("2b", lambda: speed.model(machine, report, first, 60, 100)),
-                ("streams", lambda: speed.streams(machine, report, only(two, streams=two.streams), 40, slow)),
-                ("7b", lambda: seen.extend(speed.model(machine, report, second, 60))),
-                ("14b", lambda: speed.model(machine, report, large, 75)),
-                ("int4", lambda: speed.model(machine, report, int4, 75)),
-                ("image", lambda: speed.image(machine, report, only(two, image=two.image), 30)),
-                ("load", lambda: speed.load(machine, report, two, 30, scratch)),
-                ("7b image", lambda: speed.image(machine, report, only(seven, image=seven.image), 30)),
-                ("sanitizer", lambda: sanitizer(machine, report, options.goldens, tool)),
-                ("14b prefill", lambda: speed.model(machine, report, long, 45)),
-                ("7b transformers", lambda: speed.beside(machine, report, second, seen, 60)),
-            ]
-        for name, part in parts:
-            began = time.monotonic()
-            try:
-                if machine.left < 5:
-                    raise Failure("no time left")
-                part()
-            except Exception as error:  # noqa: BLE001 one part never takes the others down
-                report.failed(name, "all of it", f"{type(error).__name__}: {error}"[:300], counts=False)
-            report.facts.setdefault("seconds", {})[name] = round(time.monotonic() - began, 1)
-            report.write()
+        head = {"commit": options.commit} if options.commit else {}
+        report = Report(options.output, head | describe(machine) | {"device": machine.device})
+        if options.tiny:
+            report.facts["note"] = "tiny models: no number below says anything about speed"
+        for part in parts(machine, report, options, scratch):
+            perform(part, machine, report)
             # Few files, whatever happens next: the machine may be a borrowed one.
             with tarfile.open(options.output / "logs.tar.gz", "w:gz") as archive:
                 archive.add(machine.logs, "logs")
-    print(f"\n{report.folder / 'gpu-check.md'}, {report.folder / 'gpu-check.json'}")
-    if not any(row.part == "parity" and row.held for row in report.rows):
-        return 2
+    print(f"\n{options.output / 'gpu-check.md'}, {options.output / 'gpu-check.json'}")
     for row in report.misses:
         print(f"MISSED {row.part}: {row.name}: {row.ours} {row.roofline} {row.floor}")
+    if not any(row.part == "parity" and row.held for row in report.rows):
+        return 2
     return 1 if report.misses else 0
+
+
+def perform(part: Part, machine: Machine, report: Report) -> None:
+    """One part never takes the others down."""
+    began = time.monotonic()
+    try:
+        if machine.left < 5:
+            raise Failure("no time left")
+        part.work()
+    except Exception as error:  # noqa: BLE001
+        reason = str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
+        report.failed(part.name, "all of it", reason[:300], counts=part.needed)
+    report.facts.setdefault("seconds", {})[part.name] = round(time.monotonic() - began, 1)
+    report.write()
 
 
 if __name__ == "__main__":

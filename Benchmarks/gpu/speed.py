@@ -118,7 +118,7 @@ def add(machine: Machine, report: Report, plan: Plan, label: str, row: dict[str,
     """A decode or prefill beside the best of transformers' settings."""
     name = f"{label} {row['kind']} {row.get('name', '')}".strip()
     if "error" in row:
-        report.failed("speed", name, row["error"], counts=False)
+        report.failed("speed", name, row["error"], counts=bool(plan.floor) and row["kind"] == "decode 1")
         return
     same = [x for x in theirs if x.get("kind") == row["kind"] and x.get("name") == row["name"]]
     timed = [x for x in same if "seconds" in x]

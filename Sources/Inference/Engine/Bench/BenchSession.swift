@@ -10,7 +10,7 @@ struct BenchError: Error, CustomStringConvertible {
 
 /// Generations in an engine, driven as `EngineLoop` drives it: the same plan, run and commit.
 struct BenchSession {
-    /// A token and the second at which its step was over.
+    /// A new token of a generation.
     struct Drawn {
         let id: GenerationID
         let token: Int32
@@ -36,7 +36,7 @@ struct BenchSession {
     mutating func pixels(_ count: Int) throws -> SharedPixels {
         let file = tg_memfd("torchgate-bench")
         var bytes = [UInt8](repeating: 0, count: count)
-        for place in stride(from: 0, to: count, by: 1) { bytes[place] = UInt8(random.next() >> 56) }
+        for place in bytes.indices { bytes[place] = UInt8(random.next() >> 56) }
         let written = bytes.withUnsafeBytes { write(file, $0.baseAddress, count) }
         guard file >= 0, written == count, tg_memfd_seal(file) == 0 else {
             if file >= 0 { close(file) }
