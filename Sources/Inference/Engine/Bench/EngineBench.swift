@@ -76,11 +76,11 @@ public final class EngineBench {
         for work in try work() {
             do {
                 let row = try work.perform()
-                print(row.line)
+                say(row.line)
                 rows.append(row.json)
             } catch {
                 isWhole = false
-                print("\(work.name) failed: \(error)")
+                say("\(work.name) failed: \(error)")
                 rows.append(["kind": .string(work.name), "error": .string("\(error)")])
             }
             session?.clear()
@@ -105,8 +105,14 @@ public final class EngineBench {
         report["before"] = ["resident_bytes": .int(before)]
         report["loaded"] = memory(engine)
         let seconds = String(format: "%.3f", model.loadSeconds)
-        print("\(model.modelID): \(model.numbers) on \(model.device), loaded in \(seconds) s")
+        say("\(model.modelID): \(model.numbers) on \(model.device), loaded in \(seconds) s")
         write()
+    }
+
+    /// A line that is out even if the next row ends the process.
+    private func say(_ line: String) {
+        print(line)
+        fflush(nil)
     }
 
     private func memory(_ engine: ServedEngine) -> JSONValue {
