@@ -12,6 +12,7 @@ deps:
 	@scripts/deps.sh
 
 build: deps
+	@scripts/build-cuda.sh
 	swift build $(SWIFT_FLAGS)
 
 run: build
@@ -21,6 +22,7 @@ stop:
 	@scripts/stop.sh
 
 test: deps
+	@scripts/build-cuda.sh
 	@scripts/test.sh
 
 bench: build

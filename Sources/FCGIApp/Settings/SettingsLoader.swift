@@ -8,6 +8,7 @@ internal import Yams
 public struct SettingsLoader: Sendable {
     /// Variables with our prefix that are no settings.
     static let otherVariables: Set<String> = [
+        "TORCHGATE_DEVICE_LIBRARY", "TORCHGATE_EMULATED_BYTES", "TORCHGATE_EMULATED_FAULT_AFTER",
         "TORCHGATE_FIXED_TIME", "TORCHGATE_NO_TORCH", "TORCHGATE_PEPPER_FILE",
     ]
 

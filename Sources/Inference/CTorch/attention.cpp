@@ -97,7 +97,7 @@ void attend(const Shape &shape, const T *qkv, T *out, const tg_run *runs, int64_
 extern "C" tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim,
                                   float scale, int64_t window, const tg_run *runs,
                                   int64_t run_count) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &rows = tg::matrix(qkv, "attention input");
         TORCH_CHECK(heads > 0 && kv_heads > 0 && window > 0 && heads % kv_heads == 0 && dim > 0 &&
                         rows.size(1) == (heads + 2 * kv_heads) * dim,
@@ -105,13 +105,18 @@ extern "C" tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads
                     " key-value heads of ", dim);
         int64_t total = 0;
         for (int64_t r = 0; r < run_count; ++r) {
-            TORCH_CHECK(runs[r].cache && runs[r].count > 0 && runs[r].start >= 0 &&
+            TORCH_CHECK((runs[r].cache || qkv->device) && runs[r].count > 0 && runs[r].start >= 0 &&
                             runs[r].start + runs[r].count <= runs[r].capacity,
                         "attention: ", runs[r].count, " rows after ", runs[r].start,
                         " in a cache of ", runs[r].capacity);
             total += runs[r].count;
         }
         TORCH_CHECK(total == rows.size(0), "attention: runs of ", total, " rows, input of ", rows.size(0));
+        if (tg::Device *device = tg::device_of(qkv)) {
+            at::Tensor out =
+                device->attention(rows, heads, kv_heads, dim, scale, window, runs, run_count);
+            return {std::move(out), device};
+        }
         at::Tensor out = at::empty({total, heads * dim}, rows.options());
         const Shape shape{heads, kv_heads, dim, rows.size(1), window, scale};
         if (rows.scalar_type() == at::kFloat) {

@@ -165,6 +165,22 @@ void decode_row(tg_format format, const uint8_t *row, int64_t columns, float *ou
     }
 }
 
+void write_rows(tg_tensor out, int64_t at, int64_t count, int64_t columns,
+                const std::function<void(char *, int64_t, int64_t)> &write) {
+    const int64_t row_bytes = columns * int64_t(out->value.element_size());
+    auto *target = static_cast<char *>(out->value.data_ptr()) + at * row_bytes;
+    if (!out->device) return write(target, 0, count);
+    // Large enough for the bus, small enough that reading and sending overlap; whole tiles of 16 rows.
+    const int64_t rows = std::max<int64_t>(1, (int64_t(32) << 20) / row_bytes / 16) * 16;
+    for (int64_t first = 0; first < count; first += rows) {
+        const int64_t end = std::min(count, first + rows), bytes = (end - first) * row_bytes;
+        auto *host = static_cast<char *>(out->device->fill(bytes));
+        write(host, first, end);
+        out->device->send(target + first * row_bytes, host, bytes);
+        progressed();
+    }
+}
+
 }  // namespace tg
 
 extern "C" {
@@ -175,7 +191,8 @@ bool tg_decode_rows(tg_tensor out, int64_t at, int64_t count, int64_t columns, t
         const at::Tensor &to = tg::get(out);
         const Block *block = block_of(format);
         TORCH_CHECK(block, "unknown weight format ", int(format));
-        TORCH_CHECK(to.is_contiguous() && to.is_cpu(), "decoding into a tensor that is not dense");
+        TORCH_CHECK(to.is_contiguous() && (out->device || to.is_cpu()),
+                    "decoding into a tensor that is not dense");
         TORCH_CHECK(columns > 0 && columns % block->elements == 0, "rows of ", columns,
                     " are no whole blocks of ", block->elements);
         const int64_t row_bytes = columns / block->elements * block->bytes;
@@ -189,42 +206,45 @@ bool tg_decode_rows(tg_tensor out, int64_t at, int64_t count, int64_t columns, t
         const auto type = to.scalar_type();
         TORCH_CHECK(type == at::kFloat || type == at::kBFloat16 || type == at::kHalf,
                     "decoding into ", type);
-        auto *target = static_cast<char *>(to.data_ptr()) + at * columns * int64_t(to.element_size());
         const auto *bytes = static_cast<const uint8_t *>(source);
         const bool copies = (type == at::kFloat && format == TG_FORMAT_F32) ||
                             (type == at::kBFloat16 && format == TG_FORMAT_BF16) ||
                             (type == at::kHalf && format == TG_FORMAT_F16);
         const int64_t step = std::max<int64_t>(1, 65536 / columns);
-        tg::parallel((count + step - 1) / step, [&](int64_t chunk) {
-            float values[256];
-            for (int64_t r = chunk * step; r < std::min(count, (chunk + 1) * step); ++r) {
-                int64_t from = r;
-                if (head > 0) {
-                    const int64_t in_head = r % head;
-                    from = r - in_head + 2 * (in_head % (head / 2)) + in_head / (head / 2);
-                }
-                const uint8_t *row = bytes + from * row_bytes;
-                if (copies) {
-                    std::memcpy(target + r * row_bytes, row, size_t(row_bytes));
-                    continue;
-                }
-                const int64_t stride = 256 / block->elements * block->elements;
-                for (int64_t c = 0; c < columns; c += stride) {
-                    const int64_t part = std::min(stride, columns - c);
-                    for (int64_t i = 0; i < part; i += block->elements) {
-                        block->decode(row + (c + i) / block->elements * block->bytes, values + i);
+        const auto decode = [&](char *target, int64_t first, int64_t end) {
+            tg::parallel((end - first + step - 1) / step, [&](int64_t chunk) {
+                float values[256];
+                const int64_t start = first + chunk * step;
+                for (int64_t r = start; r < std::min(end, start + step); ++r) {
+                    int64_t from = r;
+                    if (head > 0) {
+                        const int64_t in_head = r % head;
+                        from = r - in_head + 2 * (in_head % (head / 2)) + in_head / (head / 2);
                     }
-                    const int64_t place = r * columns + c;
-                    if (type == at::kFloat) {
-                        std::memcpy(target + place * 4, values, size_t(part) * 4);
-                    } else if (type == at::kBFloat16) {
-                        convert(values, reinterpret_cast<c10::BFloat16 *>(target) + place, part);
-                    } else {
-                        convert(values, reinterpret_cast<c10::Half *>(target) + place, part);
+                    const uint8_t *row = bytes + from * row_bytes;
+                    if (copies) {
+                        std::memcpy(target + (r - first) * row_bytes, row, size_t(row_bytes));
+                        continue;
+                    }
+                    const int64_t stride = 256 / block->elements * block->elements;
+                    for (int64_t c = 0; c < columns; c += stride) {
+                        const int64_t part = std::min(stride, columns - c);
+                        for (int64_t i = 0; i < part; i += block->elements) {
+                            block->decode(row + (c + i) / block->elements * block->bytes, values + i);
+                        }
+                        const int64_t place = (r - first) * columns + c;
+                        if (type == at::kFloat) {
+                            std::memcpy(target + place * 4, values, size_t(part) * 4);
+                        } else if (type == at::kBFloat16) {
+                            convert(values, reinterpret_cast<c10::BFloat16 *>(target) + place, part);
+                        } else {
+                            convert(values, reinterpret_cast<c10::Half *>(target) + place, part);
+                        }
                     }
                 }
-            }
-        });
+            });
+        };
+        tg::write_rows(out, at, count, columns, decode);
         return true;
     });
 }

@@ -74,12 +74,16 @@ void with_elements(const at::Tensor &t, const char *what, const Body &body) {
     TORCH_CHECK(false, what, ": float32 or bfloat16 is needed, found ", t.scalar_type());
 }
 
+void check_token(int32_t id, int64_t vocabulary) {
+    TORCH_CHECK(id >= 0 && id < vocabulary, "token ", id, " is outside the vocabulary of ", vocabulary);
+}
+
 }  // namespace
 
 extern "C" {
 
 tg_tensor tg_linear(tg_tensor x, tg_tensor w, tg_tensor bias) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &input = tg::matrix(x, "linear input");
         const at::Tensor &weight = tg::matrix(w, "linear weight");
         TORCH_CHECK(input.size(1) == weight.size(1) && input.scalar_type() == weight.scalar_type(),
@@ -91,6 +95,9 @@ tg_tensor tg_linear(tg_tensor x, tg_tensor w, tg_tensor bias) noexcept {
             TORCH_CHECK(added->dim() == 1 && added->size(0) == weight.size(0) && added->is_contiguous() &&
                             added->scalar_type() == weight.scalar_type(),
                         "linear: bias ", added->sizes(), " for weight ", weight.sizes());
+        }
+        if (tg::Device *device = tg::device_of(x, w, bias)) {
+            return {device->linear(input, weight, tg::optional(bias)), device};
         }
         if (input.scalar_type() == at::kFloat) {
             return exact_linear(input, weight,
@@ -105,15 +112,18 @@ tg_tensor tg_linear(tg_tensor x, tg_tensor w, tg_tensor bias) noexcept {
 }
 
 tg_tensor tg_embedding(tg_tensor w, const int32_t *ids, int64_t count) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &weight = tg::matrix(w, "embedding weight");
+        if (tg::Device *device = tg::device_of(w)) {
+            for (int64_t i = 0; i < count; ++i) check_token(ids[i], weight.size(0));
+            return {device->embedding(weight, ids, count), device};
+        }
         at::Tensor out = at::empty({count, weight.size(1)}, weight.options());
         const auto bytes = size_t(weight.size(1)) * weight.element_size();
         const auto *from = static_cast<const char *>(weight.const_data_ptr());
         auto *to = static_cast<char *>(out.data_ptr());
         for (int64_t i = 0; i < count; ++i) {
-            TORCH_CHECK(ids[i] >= 0 && ids[i] < weight.size(0), "token ", ids[i],
-                        " is outside the vocabulary of ", weight.size(0));
+            check_token(ids[i], weight.size(0));
             std::memcpy(to + size_t(i) * bytes, from + size_t(ids[i]) * bytes, bytes);
         }
         return out;
@@ -121,13 +131,14 @@ tg_tensor tg_embedding(tg_tensor w, const int32_t *ids, int64_t count) noexcept 
 }
 
 tg_tensor tg_rms_norm(tg_tensor x, tg_tensor w, float eps) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &input = tg::matrix(x, "norm input");
         const at::Tensor &weight = tg::get(w);
         const int64_t dim = input.size(1);
         TORCH_CHECK(weight.dim() == 1 && weight.size(0) == dim && weight.is_contiguous() &&
                         weight.scalar_type() == input.scalar_type(),
                     "norm: input ", input.sizes(), " and weight ", weight.sizes());
+        if (tg::Device *device = tg::device_of(x, w)) return {device->rms_norm(input, weight, eps), device};
         at::Tensor out = at::empty(input.sizes(), input.options());
         with_elements(input, "norm", [&]<typename T>(T) {
             const auto *from = static_cast<const T *>(input.const_data_ptr());
@@ -142,7 +153,7 @@ tg_tensor tg_rms_norm(tg_tensor x, tg_tensor w, float eps) noexcept {
 }
 
 tg_tensor tg_layer_norm(tg_tensor x, tg_tensor w, tg_tensor bias, float eps) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &input = tg::matrix(x, "norm input");
         const int64_t dim = input.size(1);
         for (const tg_tensor given : {w, bias}) {
@@ -151,6 +162,9 @@ tg_tensor tg_layer_norm(tg_tensor x, tg_tensor w, tg_tensor bias, float eps) noe
             TORCH_CHECK(t.dim() == 1 && t.size(0) == dim && t.is_contiguous() &&
                             t.scalar_type() == input.scalar_type(),
                         "norm: input ", input.sizes(), ", weight or bias ", t.sizes());
+        }
+        if (tg::Device *device = tg::device_of(x, w, bias)) {
+            return {device->layer_norm(input, tg::optional(w), tg::optional(bias), eps), device};
         }
         at::Tensor out = at::empty(input.sizes(), input.options());
         with_elements(input, "norm", [&]<typename T>(T) {
@@ -177,6 +191,10 @@ bool tg_head_norm(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_te
                         column + heads * dim <= rows.size(1),
                     "head norm: input ", rows.sizes(), ", ", heads, " heads of ", dim,
                     " from column ", column, " and weight ", weight.sizes());
+        if (tg::Device *device = tg::device_of(x, w)) {
+            device->head_norm(rows, column, heads, dim, weight, eps);
+            return true;
+        }
         with_elements(rows, "head norm", [&]<typename T>(T) {
             auto *values = static_cast<T *>(rows.data_ptr());
             const auto *scale = static_cast<const T *>(weight.const_data_ptr());
@@ -193,10 +211,11 @@ bool tg_head_norm(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_te
 }
 
 tg_tensor tg_swiglu(tg_tensor x) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &input = tg::matrix(x, "swiglu input");
         TORCH_CHECK(input.size(1) % 2 == 0, "swiglu: odd width ", input.size(1));
         const int64_t width = input.size(1) / 2;
+        if (tg::Device *device = tg::device_of(x)) return {device->swiglu(input), device};
         at::Tensor out = at::empty({input.size(0), width}, input.options());
         with_elements(input, "swiglu", [&]<typename T>(T) {
             const auto *from = static_cast<const T *>(input.const_data_ptr());
@@ -211,9 +230,10 @@ tg_tensor tg_swiglu(tg_tensor x) noexcept {
 }
 
 tg_tensor tg_gelu(tg_tensor x, bool by_tanh) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &input = tg::matrix(x, "gelu input");
         const int64_t width = input.size(1);
+        if (tg::Device *device = tg::device_of(x)) return {device->gelu(input, by_tanh), device};
         at::Tensor out = at::empty(input.sizes(), input.options());
         with_elements(input, "gelu", [&]<typename T>(T) {
             const auto *from = static_cast<const T *>(input.const_data_ptr());
@@ -238,6 +258,10 @@ bool tg_rope(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor 
         for (int64_t i = 0; i < count; ++i) {
             TORCH_CHECK(positions[i] >= 0 && positions[i] < table.size(0), "rope: position ",
                         positions[i], " of ", table.size(0));
+        }
+        if (tg::Device *device = tg::device_of(x, angles)) {
+            device->rope(rows, column, heads, dim, table, positions, count, wide);
+            return true;
         }
         const auto *entries = static_cast<const float *>(table.const_data_ptr());
         with_elements(rows, "rope", [&]<typename T>(T) {

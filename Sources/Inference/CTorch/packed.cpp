@@ -52,6 +52,14 @@ float get_half(const uint8_t *vector, int64_t lane) {
 
 namespace tg {
 
+void settle(tg_packed_s &weight) {
+    Device *device = current_device();
+    if (!device || weight.filled < weight.rows) return;
+    device->take_over(weight);
+    weight.device = device;
+    weight.memory.clear();
+}
+
 QuantPart &add_part(tg_packed_s &weight, const PackedFormat &format, int64_t count, int64_t group) {
     QuantPart part{};
     part.bits = format.bits;
@@ -62,8 +70,7 @@ QuantPart &add_part(tg_packed_s &weight, const PackedFormat &format, int64_t cou
     part.columns = weight.columns;
     part.group = group;
     // The columns of a stored block are whole: the caller has seen to it.
-    const int64_t codes = part.tiles() * part.tile_bytes();
-    const int64_t total = (codes + part.tiles() * part.factor_bytes() + 63) / 64 * 64;
+    const int64_t codes = part.tiles() * part.tile_bytes(), total = part_bytes(part);
     std::unique_ptr<uint8_t, tg_packed_s::Free> memory(
         static_cast<uint8_t *>(std::aligned_alloc(64, size_t(total))));
     TORCH_CHECK(memory, "no memory for ", total, " bytes of weights");
@@ -231,6 +238,7 @@ bool tg_pack_rows(tg_packed w, int64_t count, tg_format format, const void *sour
                 }
             }
         });
+        tg::settle(*w);
         return true;
     });
 }

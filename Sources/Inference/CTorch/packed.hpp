@@ -1,10 +1,13 @@
 // A weight that stays quantised: its parts and what they own.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdlib>
 #include <memory>
 #include <vector>
 
+#include "device.hpp"
 #include "include/ctorch.h"
 #include "quant.hpp"
 
@@ -22,6 +25,9 @@ struct tg_packed_s {
     std::vector<tg::QuantPart> parts;
     std::vector<Piece> pieces;
     std::vector<std::unique_ptr<uint8_t, Free>> memory;
+    /// Where the parts lie once all rows are there; null: on the CPU.
+    tg::Device *device = nullptr;
+    std::vector<at::Tensor> device_memory;
 };
 
 namespace tg {
@@ -53,6 +59,12 @@ const PackedFormat *packed_format(tg_format format);
 /// Memory for `count` more rows of a kind, zeroed.
 QuantPart &add_part(tg_packed_s &weight, const PackedFormat &format, int64_t count, int64_t group);
 void put_block(const QuantPart &part, int64_t row, int64_t block, const BlockCodes &block_codes);
+/// Bytes of a part: its codes, then its factors.
+inline int64_t part_bytes(const QuantPart &part) {
+    return (part.tiles() * (part.tile_bytes() + part.factor_bytes()) + 63) / 64 * 64;
+}
+/// Brings a weight that has all its rows to where the thread's tensors go.
+void settle(tg_packed_s &weight);
 /// The values of one row, `columns` floats.
 void unpack_row(const QuantPart &part, int64_t row, float *out);
 

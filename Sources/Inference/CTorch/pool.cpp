@@ -134,6 +134,8 @@ void parallel(int64_t chunks, const Body &body) noexcept {
 
 int threads() noexcept { return pool().threads(); }
 
+void progressed() noexcept { progress.fetch_add(1, std::memory_order_relaxed); }
+
 }  // namespace tg
 
 extern "C" void tg_start(int32_t threads) noexcept {

@@ -17,9 +17,10 @@ struct Scratch {
     std::vector<float> floats;
 };
 
-at::ScalarType scalar(tg_dtype dtype) {
-    TORCH_CHECK(dtype == TG_F32 || dtype == TG_BF16, "quantised weights: float32 or bfloat16 is needed");
-    return dtype == TG_F32 ? at::kFloat : at::kBFloat16;
+at::ScalarType scalar(tg_dtype dtype, const tg::Device *device = nullptr) {
+    TORCH_CHECK(dtype == TG_F32 || dtype == TG_BF16 || (device && dtype == TG_F16),
+                "quantised weights: float32 or bfloat16 is needed");
+    return dtype == TG_F32 ? at::kFloat : dtype == TG_BF16 ? at::kBFloat16 : at::kHalf;
 }
 
 /// The rows of `x` as the weight's kernels want them, padded with rows that nobody reads the products of.
@@ -61,13 +62,20 @@ tg::QuantInput prepared(const at::Tensor &x, const tg_packed_s &weight, const tg
 extern "C" {
 
 tg_tensor tg_packed_linear(tg_tensor x, tg_packed w, tg_tensor bias, tg_dtype dtype) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &input = tg::matrix(x, "linear input");
         TORCH_CHECK(w && w->filled == w->rows, "undefined or unfinished quantised weight");
         const auto type = input.scalar_type();
-        TORCH_CHECK(input.size(1) == w->columns && (type == at::kFloat || type == at::kBFloat16),
+        TORCH_CHECK(x->device == w->device, "a quantised weight on another device than its input");
+        TORCH_CHECK(input.size(1) == w->columns && (w->device || type == at::kFloat || type == at::kBFloat16),
                     "linear: input ", input.sizes(), ' ', type, " and quantised weight [", w->rows, ", ",
                     w->columns, ']');
+        if (tg::Device *device = tg::device_of(x, bias)) {
+            TORCH_CHECK(!bias || (bias->value.dim() == 1 && bias->value.size(0) == w->rows &&
+                                  bias->value.is_contiguous() && bias->value.scalar_type() == type),
+                        "linear: bias for ", w->rows, " rows");
+            return {device->packed_linear(input, *w, tg::optional(bias), scalar(dtype, device)), device};
+        }
         const int64_t rows = input.size(0);
         at::Tensor out = at::empty({rows, w->rows}, input.options().dtype(scalar(dtype)));
         tg::QuantOutput to{out.data_ptr(), nullptr, w->rows, dtype == TG_BF16};
@@ -96,8 +104,16 @@ tg_tensor tg_packed_linear(tg_tensor x, tg_packed w, tg_tensor bias, tg_dtype dt
 }
 
 tg_tensor tg_packed_embedding(tg_packed w, const int32_t *ids, int64_t count, tg_dtype dtype) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         TORCH_CHECK(w && w->filled == w->rows, "undefined or unfinished quantised weight");
+        if (w->device) {
+            for (int64_t i = 0; i < count; ++i) {
+                TORCH_CHECK(ids[i] >= 0 && ids[i] < w->rows, "token ", ids[i],
+                            " is outside the vocabulary of ", w->rows);
+            }
+            tg::progressed();
+            return {w->device->packed_embedding(*w, ids, count, scalar(dtype, w->device)), w->device};
+        }
         at::Tensor out = at::empty({count, w->columns}, scalar(dtype));
         std::vector<float> row(size_t(w->columns));
         for (int64_t i = 0; i < count; ++i) {

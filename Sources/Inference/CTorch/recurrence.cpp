@@ -47,7 +47,7 @@ extern "C" {
 
 tg_tensor tg_linear_attention(tg_tensor queries, tg_tensor values, const tg_recurrence *runs,
                               int64_t run_count) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &q = tg::matrix(queries, "linear attention queries");
         const at::Tensor &v = tg::matrix(values, "linear attention values");
         const int64_t width = q.size(1), dim = v.size(1);
@@ -62,6 +62,9 @@ tg_tensor tg_linear_attention(tg_tensor queries, tg_tensor values, const tg_recu
                         v.scalar_type() == at::kFloat,
                     "linear attention: runs of ", total, " rows, queries ", q.sizes(), " and values ",
                     v.sizes(), " (float32)");
+        if (tg::Device *device = tg::device_of(queries, values)) {
+            return {device->linear_attention(q, v, runs, run_count), device};
+        }
         at::Tensor out = at::empty({total, dim}, v.options());
         const auto *from_q = static_cast<const float *>(q.const_data_ptr());
         const auto *from_v = static_cast<const float *>(v.const_data_ptr());
@@ -114,8 +117,11 @@ tg_tensor tg_linear_attention(tg_tensor queries, tg_tensor values, const tg_recu
 
 tg_tensor tg_pair_angles(const float *cycles, int64_t pairs, const int32_t *positions,
                          int64_t count) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         TORCH_CHECK(pairs > 0 && count > 0, "angles of ", pairs, " pairs at ", count, " positions");
+        if (tg::Device *device = tg::current_device()) {
+            return {device->pair_angles(cycles, pairs, positions, count), device};
+        }
         at::Tensor out = at::empty({count, 2 * pairs}, at::TensorOptions(at::kFloat));
         auto *to = static_cast<float *>(out.data_ptr());
         tg::parallel(count, [&](int64_t row) {
@@ -131,12 +137,13 @@ tg_tensor tg_pair_angles(const float *cycles, int64_t pairs, const int32_t *posi
 }
 
 tg_tensor tg_turn_pairs(tg_tensor x, tg_tensor angles) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &rows = tg::matrix(x, "rotation input");
         const at::Tensor &table = tg::matrix(angles, "rotation angles");
         TORCH_CHECK(rows.sizes() == table.sizes() && rows.size(1) % 2 == 0 &&
                         rows.scalar_type() == at::kFloat && table.scalar_type() == at::kFloat,
                     "rotation: input ", rows.sizes(), ", angles ", table.sizes(), " (float32)");
+        if (tg::Device *device = tg::device_of(x, angles)) return {device->turn_pairs(rows, table), device};
         at::Tensor out = rows.clone();
         auto *values = static_cast<float *>(out.data_ptr());
         const auto *entries = static_cast<const float *>(table.const_data_ptr());

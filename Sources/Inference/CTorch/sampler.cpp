@@ -215,6 +215,10 @@ extern "C" bool tg_sample(tg_tensor logits, const tg_sampler_row *rows, tg_sampl
         TORCH_CHECK(values.scalar_type() == at::kFloat && values.size(0) == count && values.size(1) > 0 &&
                         values.size(1) <= INT32_MAX,
                     "sampling ", count, " rows of ", values.sizes());
+        if (tg::Device *device = tg::device_of(logits)) {
+            device->sample(values, rows, out, count);
+            return true;
+        }
         const auto *from = static_cast<const float *>(values.const_data_ptr());
         const int64_t vocabulary = values.size(1);
         const tg::Kernels &kernels = tg::kernels();

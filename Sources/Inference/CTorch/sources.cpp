@@ -244,25 +244,24 @@ bool tg_decode_source(tg_tensor out, int64_t at, int64_t count, int64_t columns,
                       const tg_source *source) noexcept {
     return tg::guarded(false, [&] {
         const at::Tensor &to = tg::get(out);
-        TORCH_CHECK(source && to.is_contiguous() && to.is_cpu() && columns > 0, "decoding a source");
+        TORCH_CHECK(source && to.is_contiguous() && (out->device || to.is_cpu()) && columns > 0, "decoding a source");
         check(*source, count, columns);
         TORCH_CHECK(at >= 0 && at <= to.numel() / columns - count, count, " rows of ", columns, " from row ",
                     at, " of ", to.sizes());
         const auto type = to.scalar_type();
         TORCH_CHECK(type == at::kFloat || type == at::kBFloat16 || type == at::kHalf, "decoding into ", type);
-        void *target = to.data_ptr();
-        tg::parallel(ceiling(count, kTile), [&](int64_t tile) {
-            const int64_t from = tile * kTile, end = std::min(count, from + kTile);
-            std::vector<float> rows(size_t((end - from) * columns));
-            read_rows(*source, count, columns, from, end, rows.data());
-            const int64_t place = (at + from) * columns;
-            if (type == at::kFloat) std::copy(rows.begin(), rows.end(), static_cast<float *>(target) + place);
-            if (type == at::kHalf) {
-                std::copy(rows.begin(), rows.end(), static_cast<c10::Half *>(target) + place);
-            }
-            if (type == at::kBFloat16) {
-                std::copy(rows.begin(), rows.end(), static_cast<c10::BFloat16 *>(target) + place);
-            }
+        tg::write_rows(out, at, count, columns, [&](char *target, int64_t first, int64_t last) {
+            tg::parallel(ceiling(last - first, kTile), [&](int64_t tile) {
+                const int64_t from = first + tile * kTile, end = std::min(last, from + kTile);
+                std::vector<float> rows(size_t((end - from) * columns));
+                read_rows(*source, count, columns, from, end, rows.data());
+                const auto copy = [&]<typename T>(T *to) {
+                    std::copy(rows.begin(), rows.end(), to + (from - first) * columns);
+                };
+                if (type == at::kFloat) copy(reinterpret_cast<float *>(target));
+                if (type == at::kHalf) copy(reinterpret_cast<c10::Half *>(target));
+                if (type == at::kBFloat16) copy(reinterpret_cast<c10::BFloat16 *>(target));
+            });
         });
         return true;
     });
@@ -303,6 +302,7 @@ bool tg_pack_source(tg_packed w, int64_t count, const tg_source *source, tg_pack
                 }
             }
         });
+        tg::settle(*w);
         return true;
     });
 }

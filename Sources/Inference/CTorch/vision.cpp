@@ -125,6 +125,15 @@ bool tg_put_rows(tg_tensor x, int64_t at, tg_tensor rows, bool adds) noexcept {
                         from.scalar_type() == to.scalar_type(),
                     "rows ", from.sizes(), " at ", at, " of ", to.sizes());
         at::Tensor part = to.narrow(0, at, from.size(0));
+        if (x->device && !rows->device) {
+            TORCH_CHECK(!adds, "adding the CPU's rows to a device's");
+            x->device->upload(part, from);
+            return true;
+        }
+        if (tg::Device *device = tg::device_of(x, rows)) {
+            device->put_rows(part, from, adds);
+            return true;
+        }
         if (adds) {
             part.add_(from);
         } else {
@@ -136,11 +145,14 @@ bool tg_put_rows(tg_tensor x, int64_t at, tg_tensor rows, bool adds) noexcept {
 
 tg_tensor tg_mix_rows(tg_tensor table, const int32_t *rows, const float *weights, int64_t count,
                       int64_t taps) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &from = tg::matrix(table, "table");
         TORCH_CHECK(from.scalar_type() == at::kFloat, "a table of float32 is needed");
         for (int64_t i = 0; i < count * taps; ++i) {
             TORCH_CHECK(rows[i] >= 0 && rows[i] < from.size(0), "row ", rows[i], " of ", from.size(0));
+        }
+        if (tg::Device *device = tg::device_of(table)) {
+            return {device->mix_rows(from, rows, weights, count, taps), device};
         }
         const int64_t width = from.size(1);
         at::Tensor out = at::empty({count, width}, from.options());
@@ -163,7 +175,7 @@ tg_tensor tg_mix_rows(tg_tensor table, const int32_t *rows, const float *weights
 
 tg_tensor tg_patches(const uint8_t *const *frames, int64_t temporal, int64_t height, int64_t width,
                      int64_t patch, int64_t merge, const float *mean, const float *deviation) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const int64_t cell = patch * merge;
         TORCH_CHECK(temporal > 0 && patch > 0 && merge > 0 && height > 0 && width > 0 &&
                         height % cell == 0 && width % cell == 0,
@@ -188,6 +200,11 @@ tg_tensor tg_patches(const uint8_t *const *frames, int64_t temporal, int64_t hei
                                 }
                     }
         });
+        if (tg::Device *device = tg::current_device()) {
+            at::Tensor there = device->empty(out.sizes(), out.scalar_type());
+            device->upload(there, out);
+            return {std::move(there), device};
+        }
         return out;
     });
 }
@@ -198,6 +215,11 @@ bool tg_segment_keep(tg_tensor rows, int64_t at, int64_t heads, int64_t dim, con
         const at::Tensor &from = tg::matrix(rows, "keys and values");
         const at::Tensor &to = tg::matrix(cache, "attention cache");
         const Segments places = located(from, 2, at, heads, dim, lengths, segments, to);
+        if (tg::Device *device = tg::device_of(rows, cache)) {
+            // There a cache holds the rows one after the other.
+            device->segment_keep(from, at, to);
+            return true;
+        }
         if (from.scalar_type() == at::kFloat) {
             keep(static_cast<const float *>(from.const_data_ptr()), from.size(0), at, heads, dim, places,
                  static_cast<float *>(to.data_ptr()));
@@ -213,10 +235,15 @@ bool tg_segment_keep(tg_tensor rows, int64_t at, int64_t heads, int64_t dim, con
 
 tg_tensor tg_segment_attention(tg_tensor queries, int64_t at, int64_t heads, int64_t dim, float scale,
                                const int64_t *lengths, int64_t segments, tg_tensor cache) noexcept {
-    return tg::answer([&] {
+    return tg::answer([&]() -> tg::Placed {
         const at::Tensor &rows = tg::matrix(queries, "queries");
         const at::Tensor &kept = tg::matrix(cache, "attention cache");
         const Segments places = located(rows, 1, at, heads, dim, lengths, segments, kept);
+        if (tg::Device *device = tg::device_of(queries, cache)) {
+            at::Tensor out =
+                device->segment_attention(rows, at, heads, dim, scale, lengths, segments, kept);
+            return {std::move(out), device};
+        }
         at::Tensor out = at::empty(rows.sizes(), rows.options());
         if (rows.scalar_type() == at::kFloat) {
             attend(static_cast<const float *>(rows.const_data_ptr()), rows.size(0),

@@ -7,13 +7,19 @@ internal import Torch
 public final class EngineLoop {
     private let endpoint: EngineEndpoint
     private let log: Logger
+    private let library: DeviceLibrary
     private var served: ServedEngine?
 
     /// A loop without a model.
     ///
-    /// `log`: its lines hold no token and no text.
-    public init(endpoint: EngineEndpoint, log: Logger) {
+    /// `library`: what computes on a GPU; `log`: its lines hold no token and no text.
+    public init(
+        endpoint: EngineEndpoint,
+        library: DeviceLibrary = DeviceLibrary(environment: [:]),
+        log: Logger
+    ) {
         self.endpoint = endpoint
+        self.library = library
         self.log = log
     }
 
@@ -53,7 +59,12 @@ public final class EngineLoop {
     private func load(_ request: LoadRequest) {
         guard served == nil else { return }
         do {
-            let loader = ModelLoader(request: request, endpoint: endpoint, log: log)
+            let loader = ModelLoader(
+                request: request,
+                endpoint: endpoint,
+                library: library,
+                log: log
+            )
             let engine = try loader.load()
             served = engine
             endpoint.send(.loaded(engine.description))

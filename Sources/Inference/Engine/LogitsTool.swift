@@ -30,6 +30,7 @@ public enum LogitsTool {
         dtype: String,
         quantize: String = "none",
         device: String,
+        library: DeviceLibrary = DeviceLibrary(environment: [:]),
         greedy: Int,
         videoPositions: String = "original",
         output: String
@@ -45,6 +46,9 @@ public enum LogitsTool {
         case .rendered(let folder):
             let rendered = try RenderedRequest(rendered: folder)
             (ids, sources) = (rendered.ids, rendered.media)
+        }
+        if let reason = try library.start(device), device == "auto" {
+            FileHandle.standardError.write(Data("computing on the CPU: \(reason)\n".utf8))
         }
         guard let type = ModelRegistry.computeType(dtype) else {
             throw ModelError.config(
@@ -65,8 +69,7 @@ public enum LogitsTool {
         let model = try ModelRegistry.load(
             checkpoint,
             dtype: type,
-            form: form,
-            device: device == "auto" ? "cpu" : device
+            form: form
         )
         guard !ids.isEmpty, ids.allSatisfy({ $0 >= 0 && Int($0) < model.vocabularySize }) else {
             throw ModelError.config(

@@ -14,6 +14,7 @@ struct ModelLoader {
     let request: LoadRequest
     /// Hears of the progress; nil: nobody does.
     let endpoint: EngineEndpoint?
+    var library = DeviceLibrary(environment: [:])
     let log: Logger
     /// The checkpoint where it is open already; nil: the one that the request names.
     var checkpoint: Checkpoint?
@@ -21,15 +22,17 @@ struct ModelLoader {
     /// - Throws: what `failure(of:)` explains.
     func load() throws -> ServedEngine {
         let began = Memory.now()
-        guard request.device == "cpu" || request.device == "auto" else {
-            throw ModelError.device(request.device)
-        }
+        let refusal = try library.start(request.device)
+        log.notice(
+            "\(refusal ?? Device.model)",
+            metadata: ["device": "\(refusal == nil ? Device.name : "cpu")"]
+        )
         Torch.start(threads: request.threads ?? Memory.processors)
         let checkpoint = try checkpoint ?? Checkpoint(opening: request.path)
         let (dtype, form) = try numbers(of: checkpoint)
         var lastTold = 0
         let plan = MemoryPlan(of: checkpoint, dtype: dtype.rawValue, form: form)
-        try plan.check(available: MachineMemory.availableBytes, context: request.maxContext)
+        try plan.check(available: available, context: request.maxContext)
         let model = try ModelRegistry.load(checkpoint, dtype: dtype, form: form) {
             [endpoint] done, total in
             endpoint?.noteProgress()
@@ -39,7 +42,8 @@ struct ModelLoader {
         }
         let eyes = try eyes(of: model, checkpoint)
         let limits = limits(for: model)
-        if dtype == .float32 { try selfTest(model) }
+        // libtorch's products on a GPU promise no such thing.
+        if dtype == .float32, refusal != nil { try selfTest(model) }
         let isInvented = checkpoint.invented != nil
         let kept =
             isInvented ? MemoryPlan(of: checkpoint, dtype: dtype.rawValue, form: form) : plan
@@ -52,9 +56,10 @@ struct ModelLoader {
             kvTokens: limits.kvTokens,
             dtype: dtype.rawValue,
             weights: kept.weights,
-            device: "cpu",
+            device: refusal == nil ? Device.name : "cpu",
             residentBytes: Memory.residentBytes,
-            loadSeconds: Double(Memory.now() - began) / 1e9
+            loadSeconds: Double(Memory.now() - began) / 1e9,
+            busID: refusal == nil ? Device.busID : ""
         )
         log.notice(
             "loaded",
@@ -92,13 +97,18 @@ struct ModelLoader {
                 expected: "auto, float32, bfloat16 or float16"
             )
         }
-        if wish == "float16" {
+        if wish == "float16", dtype != .float16 {
             log.warning("float16 is slow on this CPU: computing in \(dtype.rawValue)")
         }
         if case .quantised(let wish) = form, stored.keepsCodes || checkpoint.isGGUF {
             log.notice("what is quantised stays so: \(wish.rawValue) is for the rest")
         }
         return (dtype, form)
+    }
+
+    /// Bytes that are free where the model computes.
+    private var available: Int {
+        Device.isUsed ? Device.memory.free : MachineMemory.availableBytes
     }
 
     private func eyes(of model: any CausalLanguageModel, _ checkpoint: Checkpoint) throws
@@ -125,7 +135,9 @@ struct ModelLoader {
     /// The smaller of slots × length and half of what memory is left, unless the front says a number.
     private func limits(for model: any CausalLanguageModel) -> SchedulerLimits {
         let length = max(1, min(model.contextLength, request.maxContext ?? .max))
-        let left = max(0, MachineMemory.availableBytes - MemoryPlan.spareBytes) / 2
+        // The machine's memory is others' too; a GPU's is the model's but for what its steps need.
+        let spared = max(0, available - MemoryPlan.spareBytes)
+        let left = Device.isUsed ? spared / 10 * 9 : spared / 2
         let affordable = model.stateBytes > 0 ? left / model.stateBytes : .max
         let wanted = max(1, min(request.maxSlots, affordable))
         if wanted < request.maxSlots {
@@ -136,7 +148,7 @@ struct ModelLoader {
         var fitting = model.stateBytesPerToken > 0 ? left / model.stateBytesPerToken : .max
         if fitting < min(length, MemoryPlan.leastTokens) {
             fitting = min(length, MemoryPlan.leastTokens)
-            log.warning("little memory is left: \(MachineMemory.availableBytes >> 20) MiB")
+            log.warning("little memory is left: \(available >> 20) MiB")
         }
         let tokens = request.kvTokens ?? min(overflow ? .max : all, fitting)
         var limits = SchedulerLimits(

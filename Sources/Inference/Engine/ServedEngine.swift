@@ -2,6 +2,7 @@ package import EngineLink
 package import Logging
 package import NN
 package import Scheduling
+internal import Foundation
 internal import Torch
 
 /// A loaded model at work: plan, run, commit.
@@ -20,6 +21,8 @@ package final class ServedEngine {
     private static let visionSlice = 0.01
     /// Seconds that a step may take: all generations wait for it, and the front for a sign of life.
     private static let patience = 5.0
+    /// The process's exit status where its device is lost.
+    private static let lostDevice: Int32 = 75
     private let log: Logger
 
     /// An engine without generations; `eyes` where the model takes images and clips.
@@ -43,14 +46,17 @@ package final class ServedEngine {
 
     /// A report.
     package var stats: EngineStats {
-        EngineStats(
+        let memory = Device.memory
+        return EngineStats(
             slots: scheduler.limits.slots,
             usedSlots: min(scheduler.sequenceCount, scheduler.limits.slots),
             kvTokens: scheduler.limits.kvTokens,
             usedTokens: scheduler.usedTokens,
             residentBytes: Memory.residentBytes,
             steps: steps,
-            preempted: scheduler.preempted
+            preempted: scheduler.preempted,
+            allocatedBytes: memory.allocated,
+            reservedBytes: memory.reserved
         )
     }
 
@@ -131,6 +137,18 @@ package final class ServedEngine {
     package func trim() {
         runner.trim()
         vision?.trim()
+        Device.trim()
+    }
+
+    /// A process whose device is spoilt computes nothing any more; the front starts another one, in which the
+    /// generations go on.
+    private func endIfLost(_ error: any Error) {
+        guard Device.isLost else { return }
+        log.critical(
+            "the device is lost, the engine ends: \(error)",
+            metadata: ["device": "\(Device.name)"]
+        )
+        exit(Self.lostDevice)
     }
 
     /// One step for all sequences, and a slice of the tower's work.
@@ -155,6 +173,7 @@ package final class ServedEngine {
                 && Double(Memory.now() - began) / 1e9 < Self.visionSlice
             return []
         } catch {
+            endIfLost(error)
             let lost = vision?.fail() ?? []
             let labels = lost.compactMap { jobs[$0]?.label }.joined(separator: ",")
             log.error("vision failed: \(error)", metadata: ["rid": "\(labels)"])
@@ -179,6 +198,7 @@ package final class ServedEngine {
             }
             return commit(drawn, of: plan)
         } catch {
+            endIfLost(error)
             log.error("step failed: \(error)", metadata: ["rid": "\(labels(of: plan))"])
             return scheduler.fail(plan).map { fail($0) }
         }

@@ -8,12 +8,14 @@ struct StepRunner {
     private let model: any CausalLanguageModel
     private let capacity: Int
     private let sampler = Sampler()
+    private let graphs: DecodeGraphs
     /// The cache; a slot's state is made when the slot is first used.
     private var states: [(any SequenceState)?]
 
     init(model: any CausalLanguageModel, slots: Int, capacity: Int) {
         self.model = model
         self.capacity = capacity
+        graphs = DecodeGraphs(model)
         states = Array(repeating: nil, count: slots)
     }
 
@@ -70,6 +72,8 @@ struct StepRunner {
         }
         var step = Step(tokens: tokens, runs: runs, outputRows: rows)
         see(plan, media, &step)
+        let drawing = rows.count == runs.count ? plan.outputs.map(row) : []
+        if !drawing.isEmpty, let drawn = graphs.run(step, rows: drawing) { return drawn }
         let logits = model(step)
         return rows.isEmpty ? [] : sampler.sample(logits: logits, rows: plan.outputs.map(row))
     }

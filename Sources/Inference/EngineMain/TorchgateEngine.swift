@@ -49,7 +49,11 @@ struct TorchgateEngine: ParsableCommand {
             } catch {
                 throw ValidationError("\(error)")
             }
-            EngineLoop(endpoint: endpoint, log: Logger(label: "torchgate-engine")).run()
+            EngineLoop(
+                endpoint: endpoint,
+                library: DeviceLibrary(environment: ProcessInfo.processInfo.environment),
+                log: Logger(label: "torchgate-engine")
+            ).run()
         }
 
         /// The front passes its own log settings in the environment; under systemd the unit does.
@@ -88,7 +92,7 @@ struct TorchgateEngine: ParsableCommand {
         @Option(help: "Quantise weights that are floats: none, nf4, int8 or int4.")
         var quantize = "none"
 
-        @Option(help: "cpu or auto.")
+        @Option(help: "cpu, cuda or auto.")
         var device = "cpu"
 
         @Option(help: "Also continue greedily by so many tokens.")
@@ -129,6 +133,7 @@ struct TorchgateEngine: ParsableCommand {
                     dtype: dtype,
                     quantize: quantize,
                     device: device,
+                    library: DeviceLibrary(environment: ProcessInfo.processInfo.environment),
                     greedy: greedy,
                     videoPositions: Self.videoPositions,
                     output: output

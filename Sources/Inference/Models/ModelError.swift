@@ -8,7 +8,7 @@ public enum ModelError: Error, Equatable, CustomStringConvertible {
     case config(key: String, found: String, expected: String)
     /// The file has tensors that the model does not compute with.
     case unused(tensors: [String])
-    /// There is no such device here.
+    /// There is no such device here: the sentence why.
     case device(String)
 
     /// One sentence.
@@ -23,7 +23,7 @@ public enum ModelError: Error, Equatable, CustomStringConvertible {
         case .unused(let tensors):
             "the model has no use for \(tensors.count) of the file's tensors: "
                 + tensors.prefix(3).joined(separator: ", ")
-        case .device(let name): "there is no device \(name); known: cpu"
+        case .device(let reason): reason
         }
     }
 }

@@ -34,10 +34,8 @@ public enum ModelRegistry {
         _ checkpoint: Checkpoint,
         dtype: Tensor.DType,
         form: WeightForm = .dense,
-        device: String = "cpu",
         progress: @escaping (_ bytesDone: Int, _ total: Int) -> Void = { _, _ in }
     ) throws -> any CausalLanguageModel {
-        guard device == "cpu" else { throw ModelError.device(device) }
         guard let architecture = Architecture(rawValue: checkpoint.modelType) else {
             if let successor = successors[checkpoint.modelType] {
                 throw ModelError.outdated(checkpoint.modelType, successor: successor)
@@ -69,11 +67,12 @@ public enum ModelRegistry {
         return model
     }
 
-    /// The type to compute in on the CPU for a wish of `auto`, `float32`, `bfloat16` or `float16`.
+    /// The type to compute in for a wish of `auto`, `float32`, `bfloat16` or `float16`.
     ///
-    /// `auto` is bfloat16 where the CPU multiplies it natively; float16, which no CPU here does, becomes
-    /// what `auto` is. nil for another word.
+    /// `auto` is bfloat16 on a GPU, and where the CPU multiplies it natively; float16, which no CPU here
+    /// does, becomes there what `auto` is. nil for another word.
     public static func computeType(_ wish: String) -> Tensor.DType? {
+        if Device.isUsed { return wish == "auto" ? .bfloat16 : Tensor.DType(rawValue: wish) }
         let native: Tensor.DType = Torch.instructionSet == "avx512bf16" ? .bfloat16 : .float32
         switch wish {
         case "auto", "float16": return native

@@ -91,7 +91,7 @@ enum VisionPlaces {
         let half = size / 2
         let frequencies = (0..<quarter).map { 1 / powf(base, Float(2 * $0) / Float(half)) }
         let count = tiles.reduce(0) { $0 + $1.count }
-        let angles = Tensor.empty([count, size], .float32)
+        let angles = Tensor.emptyOnCPU([count, size], .float32)
         guard let data = angles.data?.assumingMemoryBound(to: Float.self) else { return angles }
         // A row's and a column's turns are the same wherever they meet.
         let longest = tiles.reduce(1) { max($0, $1.height, $1.width) }
@@ -115,7 +115,7 @@ enum VisionPlaces {
                 entry += size
             }
         }
-        return angles
+        return angles.placed()
     }
 
     /// Tokens window by window, and the tokens of each window; windows are `side` tokens wide and high.

@@ -3,8 +3,9 @@ public import Torch
 
 /// The keys and values of one sequence in every layer: one contiguous slot of address space.
 ///
-/// Layout `[layers, blocks, keyHeads, 2, 64 · headSize]`: 64 positions a block, keys transposed. Only
-/// written pages count as memory; positions at and beyond `length` are never read.
+/// Layout `[layers, blocks, keyHeads, 2, 64 · headSize]`: 64 positions a block, keys transposed; on the
+/// device `[capacity, layers, 2, keyHeads, headSize]`, so that memory grows at the end alone. Only what
+/// positions need counts as memory; those at and beyond `length` are never read.
 public final class KVState: SequenceState {
     /// Positions of one block.
     public static let blockSize = 64
@@ -42,6 +43,16 @@ public final class KVState: SequenceState {
     public private(set) var length = 0
     private let blocks: Int
     private let storage: Tensor
+    private let isOnDevice: Bool
+
+    /// A row of the device that belongs to no sequence: it writes nowhere and sees nothing.
+    init(padding shape: Shape) {
+        self.shape = shape
+        capacity = 1
+        blocks = 0
+        storage = .undefined
+        isOnDevice = true
+    }
 
     /// An empty slot for `capacity` positions.
     public init(_ shape: Shape, capacity: Int) {
@@ -49,18 +60,32 @@ public final class KVState: SequenceState {
         self.capacity = max(0, capacity)
         blocks = (self.capacity + KVState.blockSize - 1) / KVState.blockSize
         storage = .reserved(
-            [shape.layers, blocks, shape.keyHeads, 2, KVState.blockSize * shape.headSize],
+            Device.isUsed
+                ? [self.capacity, shape.layers, 2, shape.keyHeads, shape.headSize]
+                : [shape.layers, blocks, shape.keyHeads, 2, KVState.blockSize * shape.headSize],
             shape.dtype
         )
+        isOnDevice = storage.isOnDevice
     }
 
     /// The run of `count` new rows in `layer`, for the attention kernel.
+    ///
+    /// On the device layer 0 gets the memory for them; where there is none, that is the sticky error.
     package func run(layer: Int, count: Int) -> tg_run {
-        tg_run(
-            cache: storage.data.map { $0 + layer * blocks * shape.blockBytes },
+        if isOnDevice, layer == 0, storage.isDefined {
+            storage.commit(
+                offset: length * shape.bytesPerToken,
+                bytes: min(count, capacity - length) * shape.bytesPerToken
+            )
+        }
+        return tg_run(
+            cache: isOnDevice
+                ? storage.address : storage.data.map { $0 + layer * blocks * shape.blockBytes },
             capacity: Int64(capacity),
             start: Int64(length),
-            count: Int64(count)
+            count: Int64(count),
+            layer: Int64(layer),
+            layers: Int64(shape.layers)
         )
     }
 
@@ -78,13 +103,20 @@ public final class KVState: SequenceState {
     /// Becomes a copy of the first `count` positions of `other`, a slot of the same shape.
     public func copy(from other: any SequenceState, count: Int) {
         guard let other = other as? KVState, other.shape == shape, other !== self,
-            let from = other.storage.data, let to = storage.data
+            other.isOnDevice == isOnDevice, let from = other.storage.address,
+            let to = storage.address
         else {
             if other !== self { Torch.fail("copying a sequence state of another model") }
             return
         }
         let kept = max(0, min(count, other.length, capacity))
         truncate(to: 0)
+        if isOnDevice {
+            storage.commit(offset: 0, bytes: kept * shape.bytesPerToken)
+            storage.copyBytes(from: other.storage, count: kept * shape.bytesPerToken)
+            length = kept
+            return
+        }
         let bytes = (kept + KVState.blockSize - 1) / KVState.blockSize * shape.blockBytes
         for layer in 0..<shape.layers {
             (to + layer * blocks * shape.blockBytes).copyMemory(
@@ -102,6 +134,13 @@ public final class KVState: SequenceState {
     }
 
     private func discard(from start: Int, to end: Int) {
+        if isOnDevice {
+            storage.discard(
+                offset: start * shape.bytesPerToken,
+                bytes: (end - start) * shape.bytesPerToken
+            )
+            return
+        }
         let first = (start + KVState.blockSize - 1) / KVState.blockSize
         let last = (end + KVState.blockSize - 1) / KVState.blockSize
         guard last > first else { return }

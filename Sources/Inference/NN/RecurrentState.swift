@@ -53,6 +53,7 @@ public final class RecurrentState: SequenceState {
         self.shape = shape
         self.capacity = max(0, capacity)
         storage = .reserved([shape.bytes / 4 + Self.slack], .float32)
+        if storage.isOnDevice { storage.commit(offset: 0, bytes: shape.bytes) }
     }
 
     /// The run of `count` new rows of one head, for the kernel; nil where there is no memory.
@@ -70,7 +71,7 @@ public final class RecurrentState: SequenceState {
 
     private func memory(of layer: Int) -> UnsafeMutablePointer<Float>? {
         let stride = shape.sums + shape.queries + shape.values
-        return storage.data.map { $0.assumingMemoryBound(to: Float.self) + layer * stride }
+        return storage.address.map { $0.assumingMemoryBound(to: Float.self) + layer * stride }
     }
 
     /// Counts rows that the kernels of every layer have taken up.

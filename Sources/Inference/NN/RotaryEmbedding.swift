@@ -79,7 +79,15 @@ public final class RotaryEmbedding {
             factor = 1
         }
         frequencies = Self.frequencies(headSize: headSize, base: base, scaling: scaling)
-        angles = .reserved([positions, headSize], .float32)
+        // On the device the whole table: a graph that is replayed fills none.
+        guard Device.isUsed else {
+            angles = .reserved([positions, headSize], .float32)
+            return
+        }
+        let table = Tensor.emptyOnCPU([positions, headSize], .float32)
+        Self.fill(table, 0..<positions, frequencies, factor)
+        angles = table.placed()
+        filled = positions
     }
 
     /// `x` with `heads` heads from `column` on rotated in place; one position a row.
@@ -112,7 +120,7 @@ public final class RotaryEmbedding {
             return Turns(angles: angles, rows: first)
         }
         let half = headSize / 2
-        let mixed = Tensor.empty([first.count, headSize], .float32)
+        let mixed = Tensor.emptyOnCPU([first.count, headSize], .float32)
         guard let data = mixed.data?.assumingMemoryBound(to: Float.self) else {
             return Turns(angles: .undefined, rows: first)
         }
@@ -123,7 +131,7 @@ public final class RotaryEmbedding {
                 data[row * headSize + half + index] = sinf(angle) * factor
             }
         }
-        return Turns(angles: mixed, rows: first.indices.map { Int32($0) })
+        return Turns(angles: mixed.placed(), rows: first.indices.map { Int32($0) })
     }
 
     /// `x` with `heads` heads from `column` on rotated in place.
@@ -139,19 +147,28 @@ public final class RotaryEmbedding {
 
     /// Writes the table's rows up to `last`; a position beyond the table is the kernel's error.
     private func fill(through last: Int) {
-        guard last >= filled, last < positions,
-            let data = angles.data?.assumingMemoryBound(to: Float.self)
-        else { return }
-        let half = headSize / 2
+        guard last >= filled, last < positions else { return }
         let end = min(positions, last + 256)
-        for position in filled..<end {
+        Self.fill(angles, filled..<end, frequencies, factor)
+        filled = end
+    }
+
+    private static func fill(
+        _ table: Tensor,
+        _ range: Range<Int>,
+        _ frequencies: [Float],
+        _ factor: Float
+    ) {
+        guard let data = table.data?.assumingMemoryBound(to: Float.self) else { return }
+        let half = frequencies.count
+        for position in range {
+            let row = data + position * 2 * half
             for index in 0..<half {
                 let angle = Float(position) * frequencies[index]
-                data[position * headSize + index] = cosf(angle) * factor
-                data[position * headSize + half + index] = sinf(angle) * factor
+                row[index] = cosf(angle) * factor
+                row[half + index] = sinf(angle) * factor
             }
         }
-        filled = end
     }
 
     /// Turns a position of each of `size / 2` pairs of neighbours: `base^(-2i / size) / 2π`, in float32.

@@ -18,15 +18,23 @@ public struct Sampler {
         logits: Tensor,
         rows: [SamplerRow]
     ) -> [Result<Sampled, SamplerError>] {
+        Self.results(Self.packing(rows) { logits.sample($0) ?? [] }, of: rows)
+    }
+
+    /// Calls `body` with the rows as the kernel takes them, which are valid within it only.
+    static func packing<Value>(_ rows: [SamplerRow], _ body: ([tg_sampler_row]) -> Value) -> Value {
         let arena = Arena()
-        let answers = logits.sample(rows.map { $0.packed(into: arena) }) ?? []
-        return withExtendedLifetime(arena) {
-            zip(rows, answers).map { row, answer in
-                switch answer.status {
-                case 0: .success(Sampled(answer, logprobs: row.topLogprobs != nil))
-                case 1: .failure(.notANumber)
-                default: .failure(.nothingAllowed)
-                }
+        return withExtendedLifetime(arena) { body(rows.map { $0.packed(into: arena) }) }
+    }
+
+    static func results(_ answers: [tg_sampled], of rows: [SamplerRow])
+        -> [Result<Sampled, SamplerError>]
+    {
+        zip(rows, answers).map { row, answer in
+            switch answer.status {
+            case 0: .success(Sampled(answer, logprobs: row.topLogprobs != nil))
+            case 1: .failure(.notANumber)
+            default: .failure(.nothingAllowed)
             }
         }
     }

@@ -277,7 +277,7 @@ struct StoredWeights {
         guard let format = entry.format.code, format.rawValue <= TG_FORMAT_F64.rawValue,
             entry.bytes.count == count * entry.format.blockBytes
         else { throw wrong(entry, "is not \(count) floats") }
-        let out = Tensor.empty([1, count], .float32)
+        let out = Tensor.emptyOnCPU([1, count], .float32)
         let bytes = Int64(entry.bytes.count)
         let base = entry.bytes.baseAddress
         guard tg_decode_rows(out.handle, 0, 1, Int64(count), format, base, bytes, 0) else {

@@ -25,7 +25,7 @@ struct Place {
     unsigned char *shared;
 };
 
-extern constinit thread_local Place place __attribute__((tls_model("initial-exec")));
+extern constinit thread_local Place place;
 
 void block_barrier(int line);
 void warp_barrier(int line);

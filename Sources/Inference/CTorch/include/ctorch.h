@@ -41,6 +41,27 @@ const char *tg_cpu(void) TG_NOEXCEPT;
 // For tests: the best kernels allowed to this thread, 0 baseline … 3 avx512bf16; what the CPU lacks stays off.
 void tg_limit_cpu(int32_t level) TG_NOEXCEPT;
 
+// The device ------------------------------------------------------------------------------------
+
+// Loads what computes on the GPU: the driver, libtorch's CUDA library, then `library`; `driver` is false for
+// one that needs neither. Before the first tensor, once a process; `cache`: folder for compiled kernels, or NULL.
+// False: `message` says why, and nothing of CUDA is loaded that the missing thing comes before.
+bool tg_start_device(const char *library, bool driver, const char *cache, char *message,
+                     size_t room) TG_NOEXCEPT;
+// Whether this thread's new tensors go to the device that was started.
+void tg_use_device(bool use) TG_NOEXCEPT;
+bool tg_on_device(void) TG_NOEXCEPT;
+// Of the device that was started; "" without one.
+const char *tg_device_name(void) TG_NOEXCEPT;
+const char *tg_device_model(void) TG_NOEXCEPT;
+const char *tg_device_bus(void) TG_NOEXCEPT;
+// Bytes: of the device, of those free, in tensors, held by the allocator. Zeros without a device.
+typedef struct tg_device_memory { int64_t total, free, allocated, reserved; } tg_device_memory;
+tg_device_memory tg_memory_of_device(void) TG_NOEXCEPT;
+void tg_trim_device(void) TG_NOEXCEPT;
+// Whether an error has spoilt the device for this process.
+bool tg_device_lost(void) TG_NOEXCEPT;
+
 // Tensors --------------------------------------------------------------------------------------
 
 void tg_free(tg_tensor t) TG_NOEXCEPT;
@@ -53,6 +74,12 @@ int32_t tg_rank(tg_tensor t) TG_NOEXCEPT;
 int64_t tg_size(tg_tensor t, int32_t axis) TG_NOEXCEPT;
 int32_t tg_dtype_of(tg_tensor t) TG_NOEXCEPT;  // -1: undefined or another kind
 void *tg_data(tg_tensor t) TG_NOEXCEPT;        // NULL unless dense on the CPU
+void *tg_address(tg_tensor t) TG_NOEXCEPT;     // NULL unless dense; on the device not to be followed
+bool tg_is_on_device(tg_tensor t) TG_NOEXCEPT;
+// On the device that the thread uses, or the same tensor. On the CPU whatever the thread uses.
+tg_tensor tg_place(tg_tensor t) TG_NOEXCEPT;
+tg_tensor tg_empty_on_cpu(tg_dtype dtype, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
+tg_tensor tg_reserve_on_cpu(tg_dtype dtype, const int64_t *shape, int32_t rank) TG_NOEXCEPT;
 // Copies as float32; count must be the number of elements.
 bool tg_copy_out(tg_tensor t, float *out, int64_t count) TG_NOEXCEPT;
 tg_tensor tg_to(tg_tensor t, tg_dtype dtype) TG_NOEXCEPT;
@@ -63,6 +90,10 @@ tg_tensor tg_transpose(tg_tensor t) TG_NOEXCEPT;                               /
 tg_tensor tg_add(tg_tensor a, tg_tensor b) TG_NOEXCEPT;
 tg_tensor tg_multiply(tg_tensor a, tg_tensor b) TG_NOEXCEPT;
 tg_tensor tg_relu(tg_tensor t) TG_NOEXCEPT;
+// Memory behind a range of bytes of a reserved tensor on the device; nothing on the CPU.
+bool tg_commit(tg_tensor t, int64_t offset, int64_t bytes) TG_NOEXCEPT;
+// The first bytes of a tensor over those of another on the same device.
+bool tg_copy_bytes(tg_tensor to, tg_tensor from, int64_t bytes) TG_NOEXCEPT;
 // Gives whole pages of [offset, offset + bytes) of the tensor's memory back; they read as zeros.
 void tg_discard(tg_tensor t, int64_t offset, int64_t bytes) TG_NOEXCEPT;
 
@@ -90,12 +121,14 @@ bool tg_rope(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor 
 // Attention ------------------------------------------------------------------------------------
 
 // One sequence's cache of one layer, [blocks, kv_heads, 2, 64 · dim]: a block's keys transposed
-// [dim, 64], then its values [64, dim].
+// [dim, 64], then its values [64, dim]. On the device: the memory of all layers,
+// [capacity, layers, 2, kv_heads, dim].
 typedef struct tg_run {
-    void *cache;        // the layer's first block
+    void *cache;        // the layer's first block; on the device: of layer 0. There NULL: padding
     int64_t capacity;   // positions
     int64_t start;      // positions held before this step
     int64_t count;      // new rows
+    int64_t layer, layers;
 } tg_run;
 
 // qkv [T, (heads + 2 · kv_heads) · dim], rotated already. Writes the new keys and values into the
@@ -247,6 +280,33 @@ typedef struct tg_sampled {
 // One answer a row of logits [count, V] (float32).
 bool tg_sample(tg_tensor logits, const tg_sampler_row *rows, tg_sampled *out,
                int64_t count) TG_NOEXCEPT;
+
+// Decode steps as graphs --------------------------------------------------------------------------
+
+// One row a sequence. Rows that only fill up a graph's number of them have runs without cache.
+typedef struct tg_step {
+    const int32_t *ids, *positions;
+    const tg_run *runs;
+    const tg_sampler_row *samplers;
+    int64_t rows;
+    int64_t longest;    // bounds the keys that a row sees
+    int64_t owner;      // whose graphs serve it
+} tg_step;
+
+// Puts a step's integers where a graph's operations look for them. False where they are too many: that step
+// cannot run as a graph; no error.
+bool tg_stage(const tg_step *step) TG_NOEXCEPT;
+// Whether the step that was staged last has a graph.
+bool tg_has_graph(void) TG_NOEXCEPT;
+// A number for the graphs of one model; gives them up.
+int64_t tg_graphs_owner(void) TG_NOEXCEPT;
+void tg_graphs_free(int64_t owner) TG_NOEXCEPT;
+// Until tg_graph_end the operations of the step that was staged are recorded and done by no one.
+bool tg_graph_begin(void) TG_NOEXCEPT;
+// Ends the recording with the drawing of tokens from `logits`. NULL gives it up; no error.
+bool tg_graph_end(tg_tensor logits) TG_NOEXCEPT;
+// Does the work of the graph for the step that was staged last: `count` of its rows' answers.
+bool tg_graph_run(tg_sampled *out, int64_t count) TG_NOEXCEPT;
 
 #ifdef __cplusplus
 }

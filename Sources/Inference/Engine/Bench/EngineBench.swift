@@ -69,6 +69,7 @@ public final class EngineBench {
         request.visionCacheBytes = 0
         var loader = ModelLoader(request: request, endpoint: nil, log: Logger(label: "bench"))
         loader.checkpoint = checkpoint
+        loader.library = DeviceLibrary(environment: ProcessInfo.processInfo.environment)
         let engine = try loader.load()
         session = BenchSession(engine)
         describe(engine, before: before)

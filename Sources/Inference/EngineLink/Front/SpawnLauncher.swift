@@ -13,7 +13,7 @@ public struct SpawnLauncher: EngineLauncher {
     /// What an engine's environment may have: libraries, devices, thread settings; no secrets.
     private static let inherited = [
         "PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "KMP_",
-        "GOMP_", "MALLOC_", "ONEDNN_", "DNNL_",
+        "GOMP_", "MALLOC_", "ONEDNN_", "DNNL_", "TORCHGATE_DEVICE_LIBRARY", "TORCHGATE_EMULATED_",
     ]
 
     /// Describes how to start an engine.

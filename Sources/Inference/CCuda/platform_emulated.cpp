@@ -1,0 +1,151 @@
+// The device without a GPU, for tests: the host's memory, kernels on the calling thread, graphs as lists of work.
+#ifdef TORCHGATE_EMULATED
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "platform.hpp"
+
+namespace tg::platform {
+
+namespace {
+
+struct Reservation {
+    uint64_t bytes;
+    int64_t committed;
+};
+
+std::map<void *, Reservation> &reservations() {
+    static auto *all = new std::map<void *, Reservation>;
+    return *all;
+}
+
+using Work = std::vector<std::function<void()>>;
+Work *recording = nullptr;
+
+/// For tests: work that is done until the device is lost, and bytes that it has for sequences.
+int64_t setting(const char *name) {
+    const char *text = std::getenv(name);
+    return text ? std::strtoll(text, nullptr, 10) : -1;
+}
+
+int64_t left_until_fault = -1;
+bool spoilt = false;
+
+int64_t committed() {
+    int64_t total = 0;
+    for (const auto &[address, reservation] : reservations()) total += reservation.committed;
+    return total;
+}
+
+}  // namespace
+
+Identity start(const DeviceOptions &) {
+    left_until_fault = setting("TORCHGATE_EMULATED_FAULT_AFTER");
+    return {"emulated:0", "an emulated device", ""};
+}
+
+at::Device device() { return at::kCPU; }
+
+tg_device_memory memory() {
+    const int64_t given = setting("TORCHGATE_EMULATED_BYTES");
+    const int64_t total = given > 0 ? given : int64_t(1) << 30, used = committed();
+    return {total, total - used, used, used};
+}
+
+void trim() {}
+
+bool lost() { return spoilt; }
+
+void perform(std::function<void()> work) {
+    TORCH_CHECK(!spoilt, "the emulated device is lost");
+    if (left_until_fault >= 0 && left_until_fault-- == 0) {
+        spoilt = true;
+        TORCH_CHECK(false, "an emulated fault");
+    }
+    if (recording) return recording->push_back(std::move(work));
+    work();
+}
+
+void *reserve(uint64_t bytes) {
+    void *memory = mmap(nullptr, std::max<uint64_t>(1, bytes), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    TORCH_CHECK(memory != MAP_FAILED, "no address space for ", bytes, " bytes");
+    reservations()[memory] = {std::max<uint64_t>(1, bytes), 0};
+    return memory;
+}
+
+void release(void *address) {
+    const auto found = reservations().find(address);
+    if (found == reservations().end()) return;
+    munmap(address, found->second.bytes);
+    reservations().erase(found);
+}
+
+void commit(void *address, int64_t bytes) {
+    auto found = reservations().upper_bound(address);
+    TORCH_CHECK(found != reservations().begin(), "an address that is not reserved");
+    --found;
+    const int64_t end = static_cast<char *>(address) + bytes - static_cast<char *>(found->first);
+    const int64_t limit = setting("TORCHGATE_EMULATED_BYTES"), more = end - found->second.committed;
+    TORCH_CHECK(limit < 0 || more <= 0 || committed() + more <= limit, "out of memory on the device: ", more,
+                " bytes wanted, ", limit - committed(), " of ", limit, " are free");
+    found->second.committed = std::max(found->second.committed, end);
+}
+
+void discard(void *address, int64_t bytes) {
+    auto found = reservations().upper_bound(address);
+    if (found == reservations().begin() || bytes <= 0) return;
+    --found;
+    const int64_t start = static_cast<char *>(address) - static_cast<char *>(found->first);
+    if (start + bytes >= found->second.committed) {
+        found->second.committed = std::min(found->second.committed, start);
+    }
+    // What was given back is not to be read: NaNs in every type.
+    std::memset(address, 0xff, size_t(bytes));
+}
+
+void upload(void *to, const void *host, int64_t bytes) { std::memcpy(to, host, size_t(bytes)); }
+void download(void *host, const void *from, int64_t bytes) { std::memcpy(host, from, size_t(bytes)); }
+void copy(void *to, const void *from, int64_t bytes) { std::memmove(to, from, size_t(bytes)); }
+
+struct Pinned::State {
+    std::vector<char> memory;
+};
+
+Pinned::Pinned(int64_t bytes) : state(new State{std::vector<char>(size_t(bytes))}) {}
+Pinned::~Pinned() = default;
+char *Pinned::data() const { return state->memory.data(); }
+int64_t Pinned::bytes() const { return int64_t(state->memory.size()); }
+void Pinned::send(void *to, const void *from, int64_t bytes) { std::memcpy(to, from, size_t(bytes)); }
+void Pinned::wait() {}
+
+struct Graph::State {
+    Work work;
+};
+
+Graph::Graph() : state(new State) {}
+Graph::~Graph() = default;
+void Graph::begin() { recording = &state->work; }
+void Graph::end() { recording = nullptr; }
+void Graph::abandon() noexcept { recording = nullptr; }
+
+void Graph::run() {
+    for (const auto &piece : state->work) piece();
+}
+
+std::optional<at::Tensor> flash(const at::Tensor &, const at::Tensor &, const at::Tensor &, float, int64_t) {
+    return std::nullopt;
+}
+
+bool has_flash(at::ScalarType, int64_t) { return false; }
+
+}  // namespace tg::platform
+
+#endif

@@ -1,0 +1,232 @@
+import NN
+import Testing
+import Torch
+
+/// Models on the device: everything but the GPU itself.
+@Suite struct DeviceTests {
+    @Test(arguments: GoldenTests.names.filter { $0 != "bdh" })
+    func `logits on the device are those of transformers`(_ name: String) throws {
+        try EmulatedDevice.run {
+            let golden = try Golden(name)
+            let state = golden.model.makeState(capacity: 128)
+            let all = try Torch.checked {
+                golden.model(
+                    Step(
+                        tokens: golden.ids,
+                        runs: [.init(state: state, count: golden.ids.count)],
+                        outputRows: Array(golden.ids.indices)
+                    )
+                ).floats
+            }
+            let worst = zip(all, golden.logits).map { abs($0 - $1) }.max() ?? .infinity
+            #expect(worst <= 1e-4)
+            #expect(all.count == golden.logits.count)
+        }
+    }
+
+    @Test(arguments: ["llama-tied", "qwen2-window", "qwen3"])
+    func `the greedy continuation by graphs is that of transformers`(_ name: String) throws {
+        try EmulatedDevice.run {
+            let golden = try Golden(name)
+            let graphs = DecodeGraphs(golden.model)
+            let state = golden.model.makeState(capacity: 128)
+            var tokens: [Int32] = []
+            var next = golden.ids
+            while tokens.count < golden.greedy.count {
+                tokens.append(try decode(golden.model, graphs, [(state, next)])[0].token)
+                next = tokens.suffix(1)
+            }
+            #expect(tokens == golden.greedy)
+            #expect(graphs.refusal == nil)
+            #expect(graphs.replays > 0)
+        }
+    }
+
+    @Test(arguments: ["vl-qwen2_5", "vl-qwen3"])
+    func `images and clips on the device are those of transformers`(_ name: String) throws {
+        try EmulatedDevice.run {
+            let golden = try MediaGolden(name)
+            for prompt in golden.cases where prompt.name != "large" {
+                let features = try golden.features(prompt.media)
+                for (index, found) in features.enumerated() {
+                    let expected = try #require(golden.golden("\(prompt.name).features.\(index)"))
+                    #expect(largest(found.rows.floats, expected) < 1e-4, "\(prompt.name)")
+                }
+                let state = golden.model.makeState(capacity: 256)
+                let all = try Torch.checked {
+                    golden.model(try golden.step(prompt, 0..<prompt.ids.count, features, state))
+                        .floats
+                }
+                let expected = try #require(golden.golden("\(prompt.name).logits"))
+                #expect(largest(all, expected) < 1e-3, "\(prompt.name)")
+            }
+        }
+    }
+
+    @Test func `graphs answer what steps without them answer`() throws {
+        let prompts: [[Int32]] = [[5, 6, 7], [9], [1, 2, 3, 4, 5, 6, 7, 8]]
+        func generate(graphs isGraphic: Bool) throws -> [[Sampled]] {
+            try EmulatedDevice.run {
+                let model = try Golden("qwen2").model
+                let graphs = DecodeGraphs(model)
+                let states = prompts.map { _ in model.makeState(capacity: 128) }
+                var tokens = prompts
+                var drawn: [[Sampled]] = []
+                for step in 0..<12 {
+                    // One of them ends on the way: another number of rows.
+                    let alive = step < 8 ? Array(prompts.indices) : [0, 2]
+                    let answers = try decode(
+                        model,
+                        isGraphic ? graphs : nil,
+                        alive.map { (states[$0], tokens[$0]) },
+                        at: step
+                    )
+                    for (place, answer) in zip(alive, answers) { tokens[place] = [answer.token] }
+                    drawn.append(answers)
+                }
+                #expect(!isGraphic || (graphs.refusal == nil && graphs.replays > 6))
+                return drawn
+            }
+        }
+        let plain = try generate(graphs: false)
+        let graphic = try generate(graphs: true)
+        #expect(graphic.map { $0.map(\.token) } == plain.map { $0.map(\.token) })
+        for (a, b) in zip(graphic.joined(), plain.joined()) {
+            #expect(abs((a.logprob ?? 9) - (b.logprob ?? 0)) < 1e-4)
+            #expect(a.top.map(\.token) == b.top.map(\.token))
+        }
+    }
+
+    @Test func `a slot is copied, cut and used again`() throws {
+        try EmulatedDevice.run {
+            let golden = try Golden("llama-tied")
+            let ids = golden.ids
+            let whole = golden.model.makeState(capacity: 128)
+            _ = try logits(golden.model, whole, ids)
+            let half = ids.count / 2
+            let copy = golden.model.makeState(capacity: 128)
+            copy.copy(from: whole, count: half)
+            #expect(copy.length == half)
+            let continued = try logits(golden.model, copy, Array(ids[half...]))
+            whole.truncate(to: half)
+            let again = try logits(golden.model, whole, Array(ids[half...]))
+            #expect(continued == again)
+            let expected = Array(golden.logits.suffix(continued.count))
+            #expect((zip(continued, expected).map { abs($0 - $1) }.max() ?? 1) < 1e-4)
+            whole.release()
+            #expect(try logits(golden.model, whole, ids).suffix(continued.count).count > 0)
+            #expect(whole.length == ids.count)
+        }
+    }
+
+    @Test func `a sequence without memory fails and leaves the others`() throws {
+        try EmulatedDevice.run(bytes: 200_000) {
+            let golden = try Golden("llama-tied")
+            let state = golden.model.makeState(capacity: 1 << 16)
+            let long = [Int32](repeating: 3, count: 1000)
+            let error = #expect(throws: TorchError.self) { try logits(golden.model, state, long) }
+            #expect(error?.message.contains("out of memory on the device") ?? false)
+            state.release()
+            #expect(try logits(golden.model, state, golden.ids).count == golden.logits.count)
+            #expect(Device.memory.allocated > 0)
+            #expect(!Device.isLost)
+        }
+    }
+
+    @Test func `the device draws what the CPU draws`() throws {
+        let width = 1280
+        var seed: UInt64 = 9
+        func noise() -> Float {
+            seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Float(Int(seed >> 40) - (1 << 23)) / Float(1 << 21)
+        }
+        var rows: [SamplerRow] = []
+        for (temperature, topK, topP, minP) in [
+            (0, 0, 1, 0), (1, 0, 1, 0), (0.7, 40, 1, 0), (1.3, 0, 0.9, 0), (1, 0, 1, 0.1),
+            (2, 300, 0.8, 0.01),
+        ] as [(Float, Int, Float, Float)] {
+            for changes in 0..<4 {
+                var row = SamplerRow()
+                (row.temperature, row.topK, row.topP, row.minP) = (temperature, topK, topP, minP)
+                row.seed = 77 + UInt64(rows.count)
+                row.position = UInt32(rows.count)
+                row.topLogprobs = changes * 5
+                if changes > 0 {
+                    row.history = TokenHistory(prompt: [1, 2, 3], generated: [2, 2, 9])
+                    (row.presencePenalty, row.repetitionPenalty) = (0.5, 1.3)
+                }
+                if changes > 1 { row.logitBias = [4: 6, 5: -100, 99_999: 3] }
+                if changes > 2 {
+                    row.suppressed = [4, 7]
+                    row.mask = (0..<width / 64).map { $0 % 3 == 0 ? 0 : ~0 }
+                }
+                rows.append(row)
+            }
+        }
+        let values = (0..<rows.count * width).map { _ in noise() }
+        func draw() throws -> [Sampled] {
+            try Torch.checked {
+                try Sampler().sample(
+                    logits: Tensor(values, shape: [rows.count, width]),
+                    rows: rows
+                ).map { try $0.get() }
+            }
+        }
+        let expected = try draw()
+        let found = try EmulatedDevice.run { try draw() }
+        #expect(found.map(\.token) == expected.map(\.token))
+        for (a, b) in zip(found, expected) {
+            #expect(abs((a.logprob ?? 9) - (b.logprob ?? 9)) < 1e-4)
+            #expect(a.top.map(\.token) == b.top.map(\.token))
+        }
+    }
+
+    /// The next token of each sequence after its new tokens.
+    private func decode(
+        _ model: any CausalLanguageModel,
+        _ graphs: DecodeGraphs?,
+        _ sequences: [(state: any SequenceState, tokens: [Int32])],
+        at position: Int = 0
+    ) throws -> [Sampled] {
+        var ends: [Int] = []
+        for sequence in sequences { ends.append((ends.last ?? -1) + sequence.tokens.count) }
+        let step = Step(
+            tokens: sequences.flatMap(\.tokens),
+            runs: sequences.map { .init(state: $0.state, count: $0.tokens.count) },
+            outputRows: ends
+        )
+        let rows = sequences.indices.map { index in
+            var row = SamplerRow()
+            row.temperature = index == 1 ? 0.8 : 0
+            row.seed = UInt64(index)
+            row.position = UInt32(position)
+            row.topLogprobs = 3
+            return row
+        }
+        return try Torch.checked {
+            if let drawn = graphs?.run(step, rows: rows) { return try drawn.map { try $0.get() } }
+            return try Sampler().sample(logits: model(step), rows: rows).map { try $0.get() }
+        }
+    }
+
+    private func logits(
+        _ model: any CausalLanguageModel,
+        _ state: any SequenceState,
+        _ ids: [Int32]
+    ) throws -> [Float] {
+        try Torch.checked {
+            model(
+                Step(
+                    tokens: ids,
+                    runs: [.init(state: state, count: ids.count)],
+                    outputRows: Array(ids.indices)
+                )
+            ).floats
+        }
+    }
+
+    private func largest(_ found: [Float], _ expected: [Float]) -> Float {
+        found.count == expected.count
+            ? zip(found, expected).map { abs($0 - $1) }.max() ?? 0 : .infinity
+    }
+}
