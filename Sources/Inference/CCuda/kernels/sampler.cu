@@ -54,7 +54,7 @@ __device__ __forceinline__ u64 key_of(float value, int token) {
 __device__ __forceinline__ int token_of(u64 key) { return int(0xffffffffu - u32(key)); }
 
 /// The CPU's counter-based random bits.
-__device__ u32 philox(u64 key, u32 choice, u32 position, u32 token) {
+__device__ __forceinline__ u32 philox(u64 key, u32 choice, u32 position, u32 token) {
     u32 c0 = choice, c1 = position, c2 = token, c3 = 0, k0 = u32(key), k1 = u32(key >> 32);
 #pragma unroll
     for (int round = 0; round < 10; ++round) {
@@ -78,16 +78,35 @@ __device__ __forceinline__ double gumbel_bound(u32 bits) {
     return 0.6931472 * (rest == 0 ? 25 : 24 - (31 - __clz(int(rest))));
 }
 
-/// Calls body(token, logit) for this thread's tokens, 16 bytes at a time.
+/// `place` and the token's noise; at most `highest` where it cannot be more.
+__device__ TG_APART double score_of(double place, u64 seed, u32 choice, u32 position, int token, double highest) {
+    const u32 bits = philox(seed, choice, position, u32(token)) >> 8;
+    return place + gumbel_bound(bits) < highest ? minus_infinity() : place + gumbel(bits);
+}
+
+/// A float32 exponential: what a weight in a large nucleus is.
+__device__ TG_APART float weight_of(double place) { return expf(float(place)); }
+
+/// Calls body(token, logit) for this thread's tokens; four reads of 16 bytes are under way at once.
 template <typename Body>
 __device__ __forceinline__ void each_logit(const float *logits, int vocabulary, const Body &body) {
+    constexpr int kAtOnce = 4;
     const bool whole = aligned(logits);
-    for (int i = int(threadIdx.x) * 4; i < vocabulary; i += int(blockDim.x) * 4) {
-        float four[4];
-        load(logits + i, vocabulary - i, whole, four);
+    const int step = int(blockDim.x) * 4;
+    for (int from = int(threadIdx.x) * 4; from < vocabulary; from += kAtOnce * step) {
+        float read[kAtOnce][4];
 #pragma unroll
-        for (int j = 0; j < 4; ++j)
-            if (i + j < vocabulary) body(i + j, four[j]);
+        for (int k = 0; k < kAtOnce; ++k) {
+            const int i = from + k * step;
+            if (i < vocabulary) load(logits + i, vocabulary - i, whole, read[k]);
+        }
+#pragma unroll
+        for (int k = 0; k < kAtOnce; ++k)
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+                const int token = from + k * step + j;
+                if (token < vocabulary) body(token, read[k][j]);
+            }
     }
 }
 
@@ -107,10 +126,15 @@ __device__ u64 block_max(u64 value) {
     return value;
 }
 
-/// The least key of the `wanted` tokens with the greatest, of those that `enters(logit)` lets in; 0 where
-/// there are no more than `wanted`.
-template <typename Enters>
-__device__ u64 select_key(const float *logits, int vocabulary, int wanted, const Enters &enters) {
+/// Which logits a filter looks at.
+struct Entry {
+    float lowest;
+    bool all;
+    __device__ bool operator()(float logit) const { return all || (logit >= lowest && logit != -infinity()); }
+};
+
+/// The least key of the `wanted` tokens with the greatest, of those that enter; 0 where there are no more.
+__device__ TG_APART u64 select_key(const float *logits, int vocabulary, int wanted, Entry enters) {
     TG_SHARED(SampleScratch, scratch);
     u32 *const counts = scratch->counts, *const chosen = scratch->chosen;
     u64 prefix = 0, fixed = 0;
@@ -157,8 +181,7 @@ __device__ u64 select_key(const float *logits, int vocabulary, int wanted, const
 }
 
 /// The keys from `cut` on, at most kSorted, in descending order into scratch; answers how many.
-template <typename Enters>
-__device__ int sort_best(const float *logits, int vocabulary, u64 cut, const Enters &enters) {
+__device__ TG_APART int sort_best(const float *logits, int vocabulary, u64 cut, Entry enters) {
     TG_SHARED(SampleScratch, scratch);
     u64 *const keys = scratch->keys;
     if (threadIdx.x == 0) scratch->held = 0;
@@ -212,16 +235,15 @@ struct Draw {
     const float *logits;
     int vocabulary;
     double largest, temperature;
-    float lowest;
+    Entry enters;
     u64 cut;
 
-    __device__ bool enters(float logit) const { return logit >= lowest && logit != -infinity(); }
     __device__ double z(float logit) const { return (double(logit) - largest) / temperature; }
     /// The sum of the weights of the keys from `from` on.
     __device__ double mass(u64 from) const {
         double sum = 0;
         each_logit(logits, vocabulary, [&](int token, float logit) {
-            if (enters(logit) && key_of(logit, token) >= from) sum += double(expf(float(z(logit))));
+            if (enters(logit) && key_of(logit, token) >= from) sum += double(weight_of(z(logit)));
         });
         return block_sum(sum);
     }
@@ -234,16 +256,15 @@ struct Draw {
     }
 
     __device__ void keep_best(int wanted) {
-        cut = select_key(logits, vocabulary, wanted, [&](float logit) { return enters(logit); });
+        cut = select_key(logits, vocabulary, wanted, enters);
     }
 
     /// Keeps the shortest prefix, in order, whose weight reaches `share` of all that is kept.
     __device__ void keep_share(double share) {
         TG_SHARED(SampleScratch, scratch);
         const u64 *const keys = scratch->keys;
-        const auto entering = [&](float logit) { return enters(logit); };
-        const u64 best = max(cut, select_key(logits, vocabulary, kSorted, entering));
-        const int held = sort_best(logits, vocabulary, best, entering);
+        const u64 best = max(cut, select_key(logits, vocabulary, kSorted, enters));
+        const int held = sort_best(logits, vocabulary, best, enters);
         // Two neighbours a thread.
         const int i = 2 * int(threadIdx.x);
         double weights[2];
@@ -269,7 +290,7 @@ struct Draw {
 
     /// The same where more than kSorted tokens stay: bisection over the logits, then over equal ones.
     __device__ void keep_share_of_many(double target, u32 high) {
-        u32 low = order_of(lowest);
+        u32 low = order_of(enters.lowest);
         // mass(low) reaches the target or everything stays; mass(high) does not.
         while (high - low > 1) {
             const u32 middle = low + (high - low) / 2;
@@ -277,15 +298,14 @@ struct Draw {
             else high = middle;
         }
         const u64 above = max(cut, u64(low + 1) << 32);
-        const double missing = target - mass(above), weight = double(expf(float(z(value_of(low)))));
+        const double missing = target - mass(above), weight = double(weight_of(z(value_of(low))));
         const int more = weight > 0 ? int(min(ceil(missing / weight), double(vocabulary))) : vocabulary;
-        cut = max(cut, select_key(logits, vocabulary, max(1, count(above) + max(0, more)),
-                                  [&](float logit) { return enters(logit); }));
+        cut = max(cut, select_key(logits, vocabulary, max(1, count(above) + max(0, more)), enters));
     }
 
     __device__ int draw(const SampleHow &how, int best) const {
         const double floor = how.min_p > 0 ? max(-kReach, log(double(how.min_p))) : -kReach;
-        double highest = gumbel(philox(how.seed, how.choice, how.position, u32(best)) >> 8);
+        double highest = score_of(0, how.seed, how.choice, how.position, best, minus_infinity());
         int token = best;
         const float top = float(largest), inverse = 1.0f / float(temperature);
         each_logit(logits, vocabulary, [&](int i, float logit) {
@@ -293,9 +313,7 @@ struct Draw {
             if (!enters(logit) || (logit - top) * inverse + 17.4f < float(highest) || key_of(logit, i) < cut) return;
             const double place = z(logit);
             if (place < floor) return;
-            const u32 bits = philox(how.seed, how.choice, how.position, u32(i)) >> 8;
-            if (place + gumbel_bound(bits) < highest) return;
-            const double score = place + gumbel(bits);
+            const double score = score_of(place, how.seed, how.choice, how.position, i, highest);
             if (score > highest || (score == highest && i < token)) {
                 highest = score;
                 token = i;
@@ -370,7 +388,7 @@ __device__ void best_of(const float *raw, int vocabulary, int wanted, double log
     const u64 *const keys = scratch->keys;
     const int count = min(min(wanted, 20), vocabulary);
     if (count <= 0) return;
-    const auto everything = [](float) { return true; };
+    const Entry everything{0, true};
     sort_best(raw, vocabulary, select_key(raw, vocabulary, count, everything), everything);
     if (threadIdx.x < u32(count)) {
         answer.top_tokens[threadIdx.x] = token_of(keys[threadIdx.x]);
@@ -420,7 +438,8 @@ __device__ void sample_row(const float *logits, int vocabulary, const SampleHow 
     if (how.temperature > 0) {
         const double best = double(value_of(u32(top >> 32))), temperature = double(how.temperature);
         const bool filtered = how.top_k > 0 || how.top_p < 1;
-        Draw draw{values, vocabulary, best, temperature, float(best - (filtered ? kWeight : kReach) * temperature), 0};
+        const auto lowest = float(best - (filtered ? kWeight : kReach) * temperature);
+        Draw draw{values, vocabulary, best, temperature, {lowest, false}, 0};
         if (how.top_k > 0) draw.keep_best(how.top_k);
         if (how.top_p < 1) draw.keep_share(double(how.top_p));
         token = draw.draw(how, token);
