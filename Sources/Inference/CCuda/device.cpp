@@ -413,7 +413,7 @@ void CudaDevice::take_over(tg_packed_s &w) {
         const int64_t codes = w.parts[i].factors - w.parts[i].codes;
         w.parts[i].codes = static_cast<uint8_t *>(data(there));
         w.parts[i].factors = w.parts[i].codes + codes;
-        w.device_memory.push_back(std::move(there));
+        w.device_memory.push_back(std::make_shared<at::Tensor>(std::move(there)));
     }
 }
 

@@ -38,6 +38,14 @@ int64_t setting(const char *name) {
 int64_t left_until_fault = -1;
 bool spoilt = false;
 
+/// Before each piece of work.
+void meet_fault() {
+    TORCH_CHECK(!spoilt, "the emulated device is lost");
+    if (left_until_fault < 0 || left_until_fault-- > 0) return;
+    spoilt = true;
+    TORCH_CHECK(false, "an emulated fault");
+}
+
 int64_t committed() {
     int64_t total = 0;
     for (const auto &[address, reservation] : reservations()) total += reservation.committed;
@@ -55,7 +63,7 @@ at::Device device() { return at::kCPU; }
 
 tg_device_memory memory() {
     const int64_t given = setting("TORCHGATE_EMULATED_BYTES");
-    const int64_t total = given > 0 ? given : int64_t(1) << 30, used = committed();
+    const int64_t total = given > 0 ? given : int64_t(1) << 34, used = committed();
     return {total, total - used, used, used};
 }
 
@@ -64,12 +72,8 @@ void trim() {}
 bool lost() { return spoilt; }
 
 void perform(std::function<void()> work) {
-    TORCH_CHECK(!spoilt, "the emulated device is lost");
-    if (left_until_fault >= 0 && left_until_fault-- == 0) {
-        spoilt = true;
-        TORCH_CHECK(false, "an emulated fault");
-    }
     if (recording) return recording->push_back(std::move(work));
+    meet_fault();
     work();
 }
 
@@ -137,7 +141,10 @@ void Graph::end() { recording = nullptr; }
 void Graph::abandon() noexcept { recording = nullptr; }
 
 void Graph::run() {
-    for (const auto &piece : state->work) piece();
+    for (const auto &piece : state->work) {
+        meet_fault();
+        piece();
+    }
 }
 
 std::optional<at::Tensor> flash(const at::Tensor &, const at::Tensor &, const at::Tensor &, float, int64_t) {

@@ -1,15 +1,16 @@
 // A weight that stays quantised: its parts and what they own.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdlib>
 #include <memory>
 #include <vector>
 
-#include "device.hpp"
 #include "include/ctorch.h"
 #include "quant.hpp"
+
+namespace tg {
+class Device;
+}
 
 struct tg_packed_s {
     struct Free {
@@ -27,7 +28,7 @@ struct tg_packed_s {
     std::vector<std::unique_ptr<uint8_t, Free>> memory;
     /// Where the parts lie once all rows are there; null: on the CPU.
     tg::Device *device = nullptr;
-    std::vector<at::Tensor> device_memory;
+    std::vector<std::shared_ptr<void>> device_memory;
 };
 
 namespace tg {
