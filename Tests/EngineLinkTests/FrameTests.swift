@@ -124,6 +124,15 @@ enum Samples {
         .pong(nonce: 1, progress: .max), .message(.progress(done: 1, total: 2)),
         .message(.loaded(model)), .message(.step(step)),
         .message(.loadFailed(LoadFailure(cause: .device, detail: "x"))),
+        .message(
+            .loadFailed(
+                LoadFailure(
+                    cause: .outOfMemory,
+                    detail: "x",
+                    shortage: .init(neededBytes: 1 << 40, availableBytes: 3)
+                )
+            )
+        ),
         .message(.failed(3, .engineFailed)),
         .message(
             .stats(
@@ -161,6 +170,16 @@ enum Samples {
             let frames = try decode(message.frame.bytes)
             #expect(try frames.map { try EngineFrame($0) } == [message])
         }
+    }
+
+    @Test func `a model that does not fit says by how much`() {
+        var failure = LoadFailure(cause: .outOfMemory, detail: "/secret/path")
+        #expect(failure.sentence == "There is not enough memory to load the model.")
+        failure.shortage = .init(neededBytes: 11 << 30, availableBytes: 1 << 29)
+        #expect(
+            failure.sentence
+                == "There is not enough memory to load the model: it needs 11.0 GiB, 0.5 GiB are available."
+        )
     }
 
     @Test func `frames may arrive in pieces of any size`() throws {

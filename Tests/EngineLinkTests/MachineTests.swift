@@ -264,8 +264,12 @@ import Testing
             try machine.message(.loadFailed(LoadFailure(cause: .corrupt, detail: "")), now: now)
             machine.gone(now: now)
             #expect(machine.status(now: now).retryAfterSeconds == expected)
-            #expect(throws: SupervisorError.coolDown(retryAfterSeconds: expected, cause: .corrupt))
-            {
+            #expect(
+                throws: SupervisorError.coolDown(
+                    retryAfterSeconds: expected,
+                    sentence: LoadFailureCause.corrupt.sentence
+                )
+            ) {
                 try machine.submit(request, model: Stage.model, key: "", keepAlive: nil, now: now)
             }
             now += UInt64(expected) * 1_000_000_000

@@ -82,7 +82,12 @@ import Testing
         #expect(audience.ended())
         #expect(audience.failure?.message == LoadFailureCause.outOfMemory.sentence)
         #expect(audience.failure?.message.contains("/") == false)
-        #expect(throws: SupervisorError.coolDown(retryAfterSeconds: 2, cause: .outOfMemory)) {
+        #expect(
+            throws: SupervisorError.coolDown(
+                retryAfterSeconds: 2,
+                sentence: LoadFailureCause.outOfMemory.sentence
+            )
+        ) {
             try stage.submit([1])
         }
         #expect(stage.wait { $0.state == .coolDown && $0.cause == .outOfMemory })

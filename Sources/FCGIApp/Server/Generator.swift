@@ -185,9 +185,9 @@ final class Generator: Sendable {
             metrics.count("torchgate_requests_rejected_total{cause=\"queue_full\"}")
             return .serverOverloaded(retryAfter: max(1, seconds))
         case .draining: return .draining(retryAfter: 5)
-        case .coolDown(let seconds, let cause):
+        case .coolDown(let seconds, let sentence):
             metrics.count("torchgate_requests_rejected_total{cause=\"load_failed\"}")
-            return .modelLoadFailed(cause.sentence, retryAfter: max(1, seconds))
+            return .modelLoadFailed(sentence, retryAfter: max(1, seconds))
         case .invalid: return .internalError
         }
     }

@@ -220,7 +220,11 @@ struct ModelLoader {
                 }
             return LoadFailure(cause: cause, detail: "\(error)")
         case let error as MemoryPlan.Shortage:
-            return LoadFailure(cause: .outOfMemory, detail: "\(error)")
+            return LoadFailure(
+                cause: .outOfMemory,
+                detail: "\(error)",
+                shortage: .init(neededBytes: error.needed, availableBytes: error.available)
+            )
         case let error as WeightError:
             let cause: LoadFailureCause =
                 switch error.reason {

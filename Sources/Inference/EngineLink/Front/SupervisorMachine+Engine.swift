@@ -197,10 +197,11 @@ extension SupervisorMachine {
             count: count,
             until: now &+ Self.nanoseconds(pause),
             cause: failure.cause,
+            sentence: failure.sentence,
             modelID: target.modelID
         )
         if preload?.isSameEngine(as: target) ?? false { preload = nil }
-        var answer = GenerationFailure.loadFailed(failure.cause)
+        var answer = GenerationFailure.loadFailed(failure)
         answer.retryAfterSeconds = max(1, Int(min(1e6, pause.rounded(.up))))
         failWaiting(for: target, answer)
     }

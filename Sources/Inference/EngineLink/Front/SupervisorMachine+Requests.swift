@@ -16,7 +16,7 @@ extension SupervisorMachine {
         if let failure = failures[modelKey], failure.until > now {
             throw .coolDown(
                 retryAfterSeconds: Self.ceilSeconds(failure.until - now),
-                cause: failure.cause
+                sentence: failure.sentence
             )
         }
         lastID += 1

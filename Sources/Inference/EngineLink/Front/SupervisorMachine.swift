@@ -109,6 +109,7 @@ package struct SupervisorMachine: Sendable {
         var count: Int
         var until: UInt64
         var cause: LoadFailureCause
+        var sentence: String
         var modelID: String
     }
 

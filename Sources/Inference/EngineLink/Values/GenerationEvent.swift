@@ -59,8 +59,8 @@ public struct GenerationFailure: Error, Sendable, Equatable {
     )
 
     /// The model did not load.
-    public static func loadFailed(_ cause: LoadFailureCause) -> GenerationFailure {
-        GenerationFailure(code: "model_load_failed", message: cause.sentence)
+    public static func loadFailed(_ failure: LoadFailure) -> GenerationFailure {
+        GenerationFailure(code: "model_load_failed", message: failure.sentence)
     }
 }
 
@@ -70,8 +70,8 @@ public enum SupervisorError: Error, Sendable, Equatable {
     case queueFull(retryAfterSeconds: Int)
     /// The server stops and takes nothing new.
     case draining
-    /// The model failed to load a moment ago.
-    case coolDown(retryAfterSeconds: Int, cause: LoadFailureCause)
+    /// The model failed to load a moment ago; the sentence is `LoadFailure`'s for clients.
+    case coolDown(retryAfterSeconds: Int, sentence: String)
     /// The request is outside the wire's ranges; the text names the field.
     case invalid(String)
 }

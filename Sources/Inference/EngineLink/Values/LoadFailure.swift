@@ -6,11 +6,36 @@ public struct LoadFailure: Error, Sendable, Equatable {
     public var cause: LoadFailureCause
     /// What happened, with names and paths: for the log, never for a client.
     public var detail: String
+    /// Memory that the model needs and that there is, where that is the cause and known.
+    public var shortage: Shortage?
+
+    /// Two amounts of memory.
+    public struct Shortage: Sendable, Equatable {
+        /// Bytes that the model needs at least.
+        public var neededBytes: Int
+        /// Bytes that could be had.
+        public var availableBytes: Int
+
+        /// A shortage of the two.
+        public init(neededBytes: Int, availableBytes: Int) {
+            self.neededBytes = neededBytes
+            self.availableBytes = availableBytes
+        }
+    }
 
     /// Creates a failure.
-    public init(cause: LoadFailureCause, detail: String) {
+    public init(cause: LoadFailureCause, detail: String, shortage: Shortage? = nil) {
         self.cause = cause
         self.detail = detail
+        self.shortage = shortage
+    }
+
+    /// A sentence for clients: that of the cause, with the amounts where they are known.
+    public var sentence: String {
+        guard let shortage else { return cause.sentence }
+        func gib(_ bytes: Int) -> String { "\((Double(bytes) / 107_374_182.4).rounded() / 10) GiB" }
+        return "\(cause.sentence.dropLast()): it needs \(gib(shortage.neededBytes)), "
+            + "\(gib(shortage.availableBytes)) are available."
     }
 }
 

@@ -27,7 +27,12 @@ package enum EngineFrame: Sendable, Equatable {
         case .message(.loadFailed(let failure)):
             Self.frame(
                 .loadFailed,
-                ["cause": .string(failure.cause.rawValue), "detail": .string(cut(failure.detail))]
+                [
+                    "cause": .string(failure.cause.rawValue),
+                    "detail": .string(cut(failure.detail)),
+                    "neededBytes": .optional(failure.shortage?.neededBytes),
+                    "availableBytes": .optional(failure.shortage?.availableBytes),
+                ]
             )
         case .message(.step(let step)):
             Frame(kind: Kind.step.rawValue, id: 0, payload: step.payload)
@@ -71,7 +76,13 @@ package enum EngineFrame: Sendable, Equatable {
                 rawValue: try fields.string("cause", WireRange.shortText)
             )
             let detail = try fields.string("detail", WireRange.message)
-            self = .message(.loadFailed(LoadFailure(cause: cause ?? .other, detail: detail)))
+            var failure = LoadFailure(cause: cause ?? .other, detail: detail)
+            if let needed = try fields.optionalInt("neededBytes", 0...Int.max),
+                let available = try fields.optionalInt("availableBytes", 0...Int.max)
+            {
+                failure.shortage = .init(neededBytes: needed, availableBytes: available)
+            }
+            self = .message(.loadFailed(failure))
         case .failed:
             let failure = GenerationFailure(
                 code: try fields.string("code", WireRange.message),
