@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <malloc.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -38,10 +36,6 @@ static int epoll_change(int epoll, int op, int fd, uint32_t events, uint64_t dat
 
 int tg_epoll_add(int epoll, int fd, uint32_t events, uint64_t data) {
     return epoll_change(epoll, EPOLL_CTL_ADD, fd, events, data);
-}
-
-int tg_epoll_modify(int epoll, int fd, uint32_t events, uint64_t data) {
-    return epoll_change(epoll, EPOLL_CTL_MOD, fd, events, data);
 }
 
 int tg_epoll_remove(int epoll, int fd) { return epoll_change(epoll, EPOLL_CTL_DEL, fd, 0, 0); }
@@ -64,27 +58,12 @@ int tg_accept(int listener, int nonblocking) {
 
 int tg_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
-int tg_timerfd(uint64_t interval_ns) {
-    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (fd < 0) return -1;
-    struct timespec every = {.tv_sec = (time_t)(interval_ns / 1000000000u),
-                             .tv_nsec = (long)(interval_ns % 1000000000u)};
-    struct itimerspec spec = {.it_interval = every, .it_value = every};
-    if (timerfd_settime(fd, 0, &spec, NULL) != 0) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return -1;
-    }
-    return fd;
-}
-
 static void fill(sigset_t *set, const int *signals, int count) {
     sigemptyset(set);
     for (int i = 0; i < count; i++) sigaddset(set, signals[i]);
 }
 
-int tg_block_signals(const int *signals, int count) {
+static int block_signals(const int *signals, int count) {
     sigset_t set;
     fill(&set, signals, count);
     int error = pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -93,19 +72,10 @@ int tg_block_signals(const int *signals, int count) {
     return -1;
 }
 
-int tg_unblock_all_signals(void) {
-    sigset_t set;
-    sigemptyset(&set);
-    int error = pthread_sigmask(SIG_SETMASK, &set, NULL);
-    if (error == 0) return 0;
-    errno = error;
-    return -1;
-}
-
 int tg_signalfd(const int *signals, int count) {
     sigset_t set;
     fill(&set, signals, count);
-    if (tg_block_signals(signals, count) != 0) return -1;
+    if (block_signals(signals, count) != 0) return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -286,11 +256,7 @@ int tg_getrandom(void *bytes, size_t count) {
     return 0;
 }
 
-pid_t tg_gettid(void) { return (pid_t)syscall(SYS_gettid); }
-
 int tg_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
-
-int tg_set_parent_death_signal(int signal) { return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0); }
 
 int tg_adopt_orphans(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
 
@@ -322,13 +288,6 @@ int tg_raise_file_limit(void) {
 }
 
 int tg_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
-
-int tg_set_affinity(pid_t tid, const int *cpus, int count) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    for (int i = 0; i < count; i++) CPU_SET((size_t)cpus[i], &set);
-    return sched_setaffinity(tid, sizeof set, &set);
-}
 
 int tg_wait_status(int status) {
     return WIFSIGNALED(status) ? 256 + WTERMSIG(status) : WEXITSTATUS(status);

@@ -19,21 +19,16 @@ extern const uint32_t TG_EPOLLIN, TG_EPOLLOUT, TG_EPOLLRDHUP, TG_EPOLLHUP, TG_EP
 
 int tg_epoll_create(void);  // close-on-exec
 int tg_epoll_add(int epoll, int fd, uint32_t events, uint64_t data);
-int tg_epoll_modify(int epoll, int fd, uint32_t events, uint64_t data);
 int tg_epoll_remove(int epoll, int fd);
 int tg_epoll_wait(int epoll, tg_epoll_event *events, int capacity, int timeout_ms);
 
 // accept4 with SOCK_CLOEXEC, and SOCK_NONBLOCK if asked.
 int tg_accept(int listener, int nonblocking);
 int tg_eventfd(void);  // nonblocking, close-on-exec
-// A timer on CLOCK_MONOTONIC that fires every interval (nanoseconds); nonblocking, close-on-exec.
-int tg_timerfd(uint64_t interval_ns);
 // Blocks the given signals in the calling thread and returns a descriptor that reports them.
 int tg_signalfd(const int *signals, int count);
 // Next pending signal number of a signalfd, 0 when there is none, -1 on error.
 int tg_signalfd_read(int fd);
-int tg_block_signals(const int *signals, int count);
-int tg_unblock_all_signals(void);
 
 // memfd with close-on-exec and sealing allowed; seals: against write, grow, shrink and more seals.
 int tg_memfd(const char *name);
@@ -61,9 +56,7 @@ ssize_t tg_recv_fds(int socket, void *bytes, size_t capacity, int *fds, int fd_c
 int tg_open_beneath(int folder, const char *name);
 
 int tg_getrandom(void *bytes, size_t count);  // 0 when filled
-pid_t tg_gettid(void);
 int tg_set_thread_name(const char *name);
-int tg_set_parent_death_signal(int signal);
 int tg_adopt_orphans(void);  // descendants whose parent ends become children of this process
 int tg_set_dumpable(int on);
 int tg_refuse_exec_gain(void);  // PR_SET_MDWE REFUSE_EXEC_GAIN|NO_INHERIT; -1 where the kernel lacks it
@@ -71,7 +64,6 @@ int tg_disable_core_dumps(void);
 void tg_return_large_blocks(void);  // freed blocks of 1 MiB and more go back to the system at once
 int tg_raise_file_limit(void);  // soft RLIMIT_NOFILE to the hard one; returns the new soft limit
 int tg_pidfd_open(pid_t pid);
-int tg_set_affinity(pid_t tid, const int *cpus, int count);
 // Decodes a wait status: exit code in the low 8 bits, or 256 + signal.
 int tg_wait_status(int status);
 
