@@ -63,6 +63,7 @@ let front: [Target] = [
         path: "Sources/FCGIApp/CCurl",
         linkerSettings: [.linkedLibrary("curl")]
     ),
+    room("Spawn", "FCGIApp", ["CLinux"]),
     room("JSON", "FCGIApp", []),
     room("FastCGI", "FCGIApp", ["CFCGI", "CLinux"]),
     room("Nginx", "FCGIApp", []),
@@ -72,7 +73,7 @@ let front: [Target] = [
     room("Logs", "FCGIApp", ["JSON", .logging]),
     room("Streams", "FCGIApp", []),
     room("Text", "Inference", ["JSON", "CPCRE2"]),
-    room("EngineLink", "Inference", ["JSON", "CLinux"]),
+    room("EngineLink", "Inference", ["JSON", "CLinux", "Spawn"]),
     room("Vision", "Inference", []),
     room("Checkpoints", "Inference", ["JSON", "Vision"]),
     room("MediaLink", "Inference", ["JSON", "Vision"]),
@@ -92,13 +93,13 @@ let front: [Target] = [
     room(
         "Doctor",
         "FCGIApp",
-        ["Settings", "Nginx", "NVML", "KeyStore", "Checkpoints", "JSON", "CLinux"]
+        ["Settings", "Nginx", "NVML", "KeyStore", "Checkpoints", "JSON", "CLinux", "Spawn"]
     ),
     .executableTarget(
         name: "torchgate",
         dependencies: [
             "Server", "Doctor", "Logs", "AdminCLI", "KeyStore", "Settings", "Nginx", "FastCGI",
-            "EngineLink", "JSON", "CLinux", "Checkpoints", .argumentParser, .logging,
+            "EngineLink", "JSON", "CLinux", "Spawn", "Checkpoints", .argumentParser, .logging,
         ],
         path: "Sources/FCGIApp/Main",
         swiftSettings: rules

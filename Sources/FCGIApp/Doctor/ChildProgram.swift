@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Foundation
+internal import Spawn
 
 /// A program run to its end, with its output.
 struct ChildProgram {
@@ -22,10 +23,13 @@ struct ChildProgram {
         }
         guard null >= 0, memory >= 0 else { return nil }
         let variables = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
-        let pid = lent(words) { argv in
-            lent(variables) { tg_spawn(argv, $0, null, memory, memory, nil, 0, 0, SIGKILL) }
-        }
-        guard pid > 0 else { return nil }
+        let pid = Spawn.start(
+            words,
+            environment: variables,
+            streams: .init(input: null, output: memory, error: memory),
+            parentDeathSignal: SIGKILL
+        )
+        guard let pid else { return nil }
         let end = tg_monotonic_ns() + UInt64(seconds * 1e9)
         var status: Int32 = 0
         var isLate = false
@@ -57,18 +61,5 @@ struct ChildProgram {
         let count = bytes.withUnsafeMutableBytes { pread(memory, $0.baseAddress, $0.count, 0) }
         return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
             .trimmingCharacters(in: .whitespacesAndNewlines)
-    }
-
-    private static func lent<T>(
-        _ words: [String],
-        _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> T
-    ) -> T {
-        var pointers = words.map { strdup($0) }
-        pointers.append(nil)
-        defer { for pointer in pointers { free(pointer) } }
-        return pointers.withUnsafeBufferPointer { buffer in
-            guard let base = buffer.baseAddress else { preconditionFailure("it ends with nil") }
-            return body(base)
-        }
     }
 }

@@ -3,6 +3,7 @@ internal import CLinux
 internal import Foundation
 internal import Nginx
 internal import Settings
+internal import Spawn
 
 /// `torchgate run`: nginx and the server in the foreground, as systemd would keep them.
 ///
@@ -240,12 +241,13 @@ private final class House {
         defer { close(null) }
         let environment = ProcessInfo.processInfo.environment.merging(own) { $1 }
             .map { "\($0.key)=\($0.value)" }
-        let pid = withCStrings(words) { argv in
-            withCStrings(environment) { envp in
-                tg_spawn(argv, envp, stdin ?? null, 1, 2, nil, 0, 0, SIGTERM)
-            }
-        }
-        guard pid > 0 else { throw SystemError("cannot start \(words[0])") }
+        let pid = Spawn.start(
+            words,
+            environment: environment,
+            streams: .init(input: stdin ?? null, output: 1, error: 2),
+            parentDeathSignal: SIGTERM
+        )
+        guard let pid else { throw SystemError("cannot start \(words[0])") }
         return pid
     }
 }

@@ -1,6 +1,6 @@
 internal import ArgumentParser
+internal import EngineLink
 internal import Foundation
-internal import Server
 internal import Settings
 
 /// The flags of every command that needs the settings.

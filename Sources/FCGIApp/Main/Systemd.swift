@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Foundation
+internal import Spawn
 
 /// What systemd hands down and wants to hear; a few bytes, so no library.
 enum Systemd {
@@ -84,7 +85,7 @@ enum Hardening {
         let name = "SWIFT_BACKTRACE"
         if ProcessInfo.processInfo.environment[name] == nil {
             setenv(name, "enable=yes,registers=none,color=no", 1)
-            withCStrings(CommandLine.arguments) { argv in
+            Spawn.withCStrings(CommandLine.arguments) { argv in
                 _ = execv(executablePath(), argv)
             }
             throw SystemError("cannot restart with \(name)")

@@ -12,7 +12,7 @@ struct TorchgateEngine: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "torchgate-engine",
         abstract: "Runs one model for a torchgate server.",
-        version: EngineBuild.version,
+        version: Build.version,
         subcommands: [Serve.self, Logits.self, BenchCommand.self]
     )
 
@@ -43,7 +43,7 @@ struct TorchgateEngine: ParsableCommand {
             do {
                 endpoint = try EngineEndpoint(
                     listener: listener,
-                    build: EngineBuild.version,
+                    build: Build.version,
                     work: { EngineLoop.work }
                 )
             } catch {
@@ -144,9 +144,4 @@ struct TorchgateEngine: ParsableCommand {
             }
         }
     }
-}
-
-/// What this build is.
-enum EngineBuild {
-    static let version = "0.1.0"
 }

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import Spawn
 
 /// Starts the engine's executable, in a session of its own so that it outlives the front.
 public struct SpawnLauncher: EngineLauncher {
@@ -80,32 +81,13 @@ public struct SpawnLauncher: EngineLauncher {
         let words = [executable] + arguments
         let variables = environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
         let output = logDescriptor >= 0 ? logDescriptor : null
-        let pid = Self.withCStrings(words) { argv in
-            Self.withCStrings(variables) { envp in
-                tg_spawn(argv, envp, null, output, output, nil, 0, nice, 0)
-            }
-        }
-        guard pid > 0 else {
+        let streams = Spawn.Streams(input: null, output: output, error: output)
+        guard
+            let pid = Spawn.start(words, environment: variables, streams: streams, nice: nice)
+        else {
             let reason = String(cString: strerror(errno))
             throw LoadFailure(cause: .launch, detail: "cannot start \(executable): \(reason)")
         }
         return pid
-    }
-
-    /// Passes a null-terminated array of C strings; errno of `body` survives.
-    private static func withCStrings<R>(
-        _ strings: [String],
-        _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> R
-    ) -> R {
-        let list = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
-            .allocate(capacity: strings.count + 1)
-        list.initialize(repeating: nil, count: strings.count + 1)
-        for (place, string) in strings.enumerated() { list[place] = strdup(string) }
-        let result = body(list)
-        let kept = errno
-        for place in strings.indices { free(list[place]) }
-        list.deallocate()
-        errno = kept
-        return result
     }
 }
