@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from house import House
+from test_delivery import scripted
 
 
 def test_a_key_over_its_limit_gets_429_and_others_do_not(tiny: House) -> None:
@@ -34,6 +36,31 @@ def test_nginx_limits_a_flooding_key_alone(new_house: Callable[..., House]) -> N
     assert refused.error["code"] == "rate_limit_exceeded"
     assert "retry-after" in refused.headers and refused.headers["x-request-id"]
     assert house.call("/v1/models", key=other).status == 200
+
+
+def test_more_connections_than_the_server_has_are_503(
+    new_house: Callable[..., House], tiny_models: Path
+) -> None:
+    house = scripted(new_house, tiny_models, 20, NGINX_TOTAL_CONNECTIONS="2")
+    assert house.chat("go", max_tokens=1).status == 200
+    keys = [house.new_key()["key"] for _ in range(3)]
+    statuses: list[int] = []
+
+    def ask(key: str) -> None:
+        statuses.append(house.chat("go", max_tokens=100, ignore_eos=True, key=key).status)
+
+    running = [threading.Thread(target=ask, args=(key,)) for key in keys[:2]]
+    for thread in running:
+        thread.start()
+    time.sleep(0.5)
+    refused = house.chat("go", max_tokens=1, key=keys[2])
+    assert refused.status == 503 and refused.error["code"] == "server_overloaded"
+    assert refused.headers["retry-after"] == "1"
+    assert house.call("/health", key="").status == 200
+    for thread in running:
+        thread.join(60)
+    assert statuses == [200, 200]
+    assert house.chat("go", max_tokens=1, key=keys[2]).status == 200
 
 
 def test_a_revoked_key_is_refused_within_100_ms(tiny: House) -> None:

@@ -111,7 +111,7 @@ import Testing
         let keys = zones.compactMap { line in
             line.split(separator: " ").first { $0.hasPrefix("$") }.map(String.init)
         }
-        #expect(Set(keys) == ["$binary_remote_addr", "$kid", "$key_id", "$server_name"])
+        #expect(Set(keys) == ["$binary_remote_addr", "$kid", "$key_id"])
         // Where $kid comes from: the twelve characters between the prefix and the secret.
         for map in ["map $http_authorization $kid_bearer {", "map $http_x_api_key $kid_plain {"] {
             let block = try #require(blocks(text, opening: map).first { !$0.isEmpty })

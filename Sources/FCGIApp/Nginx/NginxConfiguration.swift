@@ -107,6 +107,11 @@ public struct NginxConfiguration: Sendable, Equatable {
           access_log \(Self.word(accessLog)) torchgate;
 
           upstream torchgate_fcgi { server \(Self.word("unix:\(fastCGISocket)")); }
+          # What all keys have together is the server's limit, not the caller's: beyond it 502, which becomes 503.
+          upstream torchgate_app {
+            zone torchgate_app 64k;
+            server \(Self.word("unix:\(fastCGISocket)")) max_conns=\(totalConnections);
+          }
           upstream torchgate_ws { server \(Self.word("unix:\(webSocketSocket)")); }
 
           map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
@@ -131,7 +136,6 @@ public struct NginxConfiguration: Sendable, Equatable {
           limit_req_zone $binary_remote_addr zone=address:10m rate=\(addressRate)r/s;
           limit_req_zone $kid zone=key:10m rate=\(keyRate)r/s;
           limit_conn_zone $key_id zone=key_connections:10m;
-          limit_conn_zone $server_name zone=all_connections:1m;
           limit_req_status 429;
           limit_conn_status 429;
           limit_req_log_level warn;
@@ -320,7 +324,6 @@ public struct NginxConfiguration: Sendable, Equatable {
             # Stage 2: the key's id is known, and only the id goes on.
             location @app {
               limit_conn key_connections \(keyConnections);
-              limit_conn all_connections \(totalConnections);
               include \(Self.word("\(folder)/fcgi_params"));
               fastcgi_param DOCUMENT_URI $document_uri;
               fastcgi_param CONTENT_TYPE $content_type;
@@ -328,7 +331,7 @@ public struct NginxConfiguration: Sendable, Equatable {
               fastcgi_param LLM_KEY_ID $key_id;
               fastcgi_param HTTP_LAST_EVENT_ID $http_last_event_id;
               fastcgi_pass_request_headers off;
-              fastcgi_pass torchgate_fcgi;
+              fastcgi_pass torchgate_app;
             }
 
             # The id in the path, made by the server, is the credential.

@@ -456,7 +456,7 @@ public enum SettingsTable {
         int(
             "nginx.total_connections",
             "connections",
-            "Connections of all keys at once.",
+            "Connections of all keys at once; beyond them 503.",
             \.nginx.totalConnections,
             1...1_000_000
         ),
