@@ -170,6 +170,20 @@ def test_a_gpu_s_memory_is_the_driver_s_and_the_allocator_s(
     assert (int(line["freed_bytes"]), int(line["left_bytes"])) == (5 * GIB, 9 * GIB)
 
 
+def test_several_engines_on_a_gpu_are_summed(
+    new_house: Callable[..., House], tiny_models: Path, driver: Path
+) -> None:
+    house = on_gpu(new_house, tiny_models, driver, ENGINE_MAX_LOADED_MODELS="2")
+    for model in ("llama-tied", "llama-llama3rope"):
+        assert house.chat("hi", max_tokens=4, model=model).status == 200
+    wait_for("both", 3, lambda: memory(house)["reserved_gb"] == 12)
+    told = memory(house)
+    assert (told["device"], told["allocated_gb"], told["total_gb"]) == ("cuda:0", 8, 10)
+    message = house.call("/unload", method="POST", raw=b"").json["message"]
+    freed = "6.0 GiB of memory freed, 10.0 GiB available."
+    assert message == f"Model llama-tied, llama-llama3rope unloaded; {freed}"
+
+
 def test_above_the_threshold_caches_are_given_back(
     new_house: Callable[..., House], tiny_models: Path, driver: Path
 ) -> None:

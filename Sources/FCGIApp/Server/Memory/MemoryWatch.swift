@@ -226,8 +226,11 @@ final class MemoryWatch: @unchecked Sendable {
         let limit = monotonicSeconds() + Self.settling
         var release = Release(end: end)
         while true {
-            let after = nvml.read(age: 0).all.at(addresses)
+            let all = nvml.read(age: 0).all
+            let after = all.at(addresses)
             guard !after.isEmpty else { return release }
+            // The next end is measured from here: what two engines free together counts once.
+            lock.withLock { gpusBefore = all }
             release.left = after.freeBytes
             guard !before.isEmpty else { return release }
             let freed = max(0, after.freeBytes - before.freeBytes)
