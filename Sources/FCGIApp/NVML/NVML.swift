@@ -49,9 +49,9 @@ public final class NVML: @unchecked Sendable {
             thread.start()
             hasThread = true
         }
-        // One that is under way may have been begun too early for this caller.
-        wanted = begun + 1
-        let number = wanted
+        // One that is under way may have begun too early for who wants the present.
+        let number = begun > finished && age > 0 ? begun : begun + 1
+        wanted = max(wanted, number)
         lock.broadcast()
         let end = Date(timeIntervalSinceNow: patience)
         while finished < number { guard lock.wait(until: end) else { return late } }
