@@ -78,15 +78,3 @@ KERNEL_CHECK(emulator_refuses, "the emulator refuses what would hang or corrupt 
     expect_refused("test_nobody", 32, "no kernel");
     emulator_adds();
 }
-
-KERNEL_CHECK(emulator_records, "recorded launches run later, with the arguments that they had") {
-    std::vector<std::function<void()>> graph;
-    int out[1] = {};
-    tg::emulator::record(&graph);
-    start("test_adds", 32, out);
-    tg::emulator::record(nullptr);
-    if (out[0] != 0 || graph.size() != 1) (Failure() << "recording ran").raise();
-    graph[0]();
-    graph[0]();
-    if (out[0] != 2 * 3 * 496) (Failure() << "replays gave " << out[0]).raise();
-}

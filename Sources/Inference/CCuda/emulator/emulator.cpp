@@ -9,6 +9,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "../launch.hpp"
 
@@ -54,8 +55,6 @@ std::map<std::string, const Entry *> &entries() {
     static std::map<std::string, const Entry *> all;
     return all;
 }
-
-thread_local std::vector<std::function<void()>> *recording = nullptr;
 
 struct Fiber {
     unsigned char *memory;
@@ -306,8 +305,6 @@ unsigned ballot(bool predicate, int line) {
     return answer;
 }
 
-void record(std::vector<std::function<void()>> *into) { recording = into; }
-
 }  // namespace tg::emulator
 
 namespace tg::device {
@@ -324,17 +321,7 @@ void launch(const char *name, Grid grid, Grid block, unsigned shared_bytes, void
                                  std::to_string(threads) + " threads and " + std::to_string(shared_bytes) +
                                  " bytes cannot be launched");
     }
-    if (!emulator::recording) return emulator::run(entry, grid, block, shared_bytes, arguments);
-    std::vector<std::vector<unsigned char>> kept;
-    for (size_t i = 0; i < entry.sizes.size(); ++i) {
-        const auto *bytes = static_cast<const unsigned char *>(arguments[i]);
-        kept.emplace_back(bytes, bytes + entry.sizes[i]);
-    }
-    emulator::recording->push_back([&entry, grid, block, shared_bytes, kept = std::move(kept)]() mutable {
-        std::vector<void *> addresses;
-        for (auto &argument : kept) addresses.push_back(argument.data());
-        emulator::run(entry, grid, block, shared_bytes, addresses.data());
-    });
+    emulator::run(entry, grid, block, shared_bytes, arguments);
 }
 
 }  // namespace tg::device

@@ -9,9 +9,7 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <utility>
-#include <vector>
 
 namespace tg::emulator {
 
@@ -39,8 +37,7 @@ class Entry {
 public:
     template <typename... Arguments>
     Entry(const char *name, unsigned threads, void (*kernel)(Arguments...))
-        : name(name), threads(threads), sizes{sizeof(Arguments)...},
-          kernel(reinterpret_cast<void (*)()>(kernel)),
+        : name(name), threads(threads), kernel(reinterpret_cast<void (*)()>(kernel)),
           call([](void (*kernel)(), void **arguments) {
               unpack(reinterpret_cast<void (*)(Arguments...)>(kernel), arguments,
                      std::index_sequence_for<Arguments...>());
@@ -50,7 +47,6 @@ public:
 
     const char *name;
     unsigned threads;  // of a block, at most
-    std::vector<size_t> sizes;
     void (*kernel)();
     void (*call)(void (*kernel)(), void **arguments);
 
@@ -61,9 +57,5 @@ private:
     }
     void enter();
 };
-
-/// While set, launches of this thread are kept here, with copies of their arguments, and do not run: what the
-/// capture of a graph is on a device. nullptr ends it.
-void record(std::vector<std::function<void()>> *into);
 
 }  // namespace tg::emulator
