@@ -1,10 +1,13 @@
+import Checkpoints
+import Models
 import NN
 import Testing
 import Torch
+import Weights
 
 /// Models on the device: everything but the GPU itself.
 @Suite struct DeviceTests {
-    @Test(arguments: GoldenTests.names.filter { $0 != "bdh" })
+    @Test(arguments: GoldenTests.names)
     func `logits on the device are those of transformers`(_ name: String) throws {
         try EmulatedDevice.run {
             let golden = try Golden(name)
@@ -60,6 +63,41 @@ import Torch
                 let expected = try #require(golden.golden("\(prompt.name).logits"))
                 #expect(largest(all, expected) < 1e-3, "\(prompt.name)")
             }
+        }
+    }
+
+    @Test(arguments: Quantisation.allCases)
+    func `quantised weights on the device are those of the CPU`(_ quantisation: Quantisation) throws
+    {
+        func load() throws -> any CausalLanguageModel {
+            let form = WeightForm(dtype: "auto", quantize: quantisation.rawValue)
+            return try ModelRegistry.load(
+                Checkpoint(opening: QuantisedModelTests.fixture),
+                dtype: .float32,
+                form: #require(form)
+            )
+        }
+        let expected = try QuantisedModelTests.logits(load())
+        let (whole, parts) = try EmulatedDevice.run {
+            let model = try load()
+            return (
+                try QuantisedModelTests.logits(model),
+                try QuantisedModelTests.logits(model, chunks: [1, 4, 17, 1, 7])
+            )
+        }
+        // The CPU rounds the inputs of products to 8 bits, the device does not.
+        #expect(QuantisedModelTests.distance(whole, expected) < 0.05)
+        // Few rows take another kernel than many.
+        #expect(QuantisedModelTests.distance(parts, whole) < 1e-4)
+    }
+
+    @Test func `bfloat16 and float16 on the device stay near float32`() throws {
+        let exact = try QuantisedModelTests.logits(Golden("qwen3").model)
+        for (dtype, bound) in [(Tensor.DType.bfloat16, Float(0.05)), (.float16, 0.01)] {
+            let found = try EmulatedDevice.run {
+                try QuantisedModelTests.logits(Golden("qwen3", dtype: dtype).model)
+            }
+            #expect(QuantisedModelTests.distance(found, exact) < bound)
         }
     }
 
