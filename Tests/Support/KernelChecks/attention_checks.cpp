@@ -51,7 +51,12 @@ struct Step {
         std::vector<tg_run> runs;
         for (size_t s = 0; s < sequences.size(); ++s) {
             const Sequence &q = sequences[s];
-            runs.push_back({tg_data(caches[s]), q.start + q.count, q.start, q.count});
+            tg_run run{};
+            run.cache = tg_data(caches[s]);
+            run.capacity = q.start + q.count;
+            run.start = q.start;
+            run.count = q.count;
+            runs.push_back(run);
         }
         return Tensor(tg_attention(qkv.as(cpu_type(type)), heads, kv_heads, dim, scale, window, runs.data(),
                                    int64_t(runs.size())));
