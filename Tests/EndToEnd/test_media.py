@@ -56,7 +56,10 @@ def vlm(folder: Path, root: Path) -> Iterator[House]:
     for name in ["qwen2_5_vl", "qwen3_vl"]:
         (models / name).symlink_to(PROCESSORS / name)
     (models / "llama-tied").symlink_to(FIXTURES / "models" / "llama-tied")
-    settings = {"MEDIA_ROOT": str(root), "MEDIA_FETCH_NETWORKS": "127.0.0.1/32"}
+    settings = {
+        "MEDIA_ROOT": str(root), "MEDIA_FETCH_NETWORKS": "127.0.0.1/32",
+        "STREAMS_HEADER_DELAY": "0.3", "STREAMS_HEARTBEAT": "0.2",
+    }  # fmt: skip
     house = House(folder / "vlm", settings, model=VLM, models_dir=str(models))
     house.folder.mkdir()
     yield house.start()
@@ -340,6 +343,27 @@ def test_forbidden_addresses_are_never_dialled(strict: House, canary: Site, url:
     refusal(tokenize(strict, image(url.format(port=canary.port))))
     assert time.monotonic() - start < 2
     assert canary.asked == []
+
+
+def test_a_stream_hears_heartbeats_while_media_are_fetched(vlm: House) -> None:
+    def pages(path: str) -> tuple[int, dict[str, str], bytes]:
+        time.sleep(1.2)
+        return 200, {}, data("rgb.png" if path == "/good" else "truncated.jpg")
+
+    site = Site(pages)
+    key = vlm.new_key("--scopes", "infer,media:url")["key"]
+    # The model here has no weights, so that a good image leads to another error.
+    for path, code in [("/good", "model_load_failed"), ("/bad", "invalid_image")]:
+        messages = [{"role": "user", "content": [image(f"{site.base}{path}")]}]
+        body = {"model": VLM, "messages": messages, "stream": True}
+        answer = vlm.call("/v1/chat/completions", body, key=key, timeout=30)
+        assert answer.status == 200 and answer.headers["content-type"] == "text/event-stream"
+        lines = answer.body.decode().split("\n")
+        assert lines[0] == ": ok" and lines.count(": ping") >= 3, lines
+        events = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+        assert json.loads(events[0])["error"]["code"] == code
+        assert events[1:] == ["[DONE]"]
+    site.server.shutdown()
 
 
 def test_a_redirect_meets_the_same_guard(vlm: House) -> None:

@@ -19,6 +19,8 @@ public struct DecoderSettings: Sendable {
     public var spares = 2
     /// Processes at once, at work or waiting.
     public var most = 8
+    /// Threads of one process, as far as there are processors.
+    public var threads = 4
     /// Bytes of memory that a process may have.
     public var addressSpace = 1 << 30
     /// Bytes of pixels that one medium may become.
@@ -251,7 +253,8 @@ public final class DecoderPool: @unchecked Sendable {
         if let process = template?.copy() { return process }
         template = DecoderTemplate(
             executable: settings.executable ?? Self.sibling,
-            addressSpace: settings.addressSpace
+            addressSpace: settings.addressSpace,
+            threads: settings.threads
         )
         let process = template?.copy()
         if process == nil { template = nil }

@@ -12,7 +12,7 @@ final class DecoderTemplate {
     private let socket: Int32
 
     /// Starts the template; it and its copies end with the calling thread at the latest.
-    init?(executable: String, addressSpace: Int) {
+    init?(executable: String, addressSpace: Int, threads: Int) {
         var pair: [Int32] = [-1, -1]
         let null = open("/dev/null", O_RDWR | O_CLOEXEC)
         guard null >= 0, tg_socketpair(&pair) == 0 else {
@@ -21,6 +21,7 @@ final class DecoderTemplate {
         }
         let arguments = [
             executable, "--template", "yes", "--address-space", String(addressSpace),
+            "--threads", String(threads),
         ]
         var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
         defer { words.forEach { free($0) } }

@@ -30,6 +30,8 @@ final class Call {
     var extraHeaders: [(String, String)] = []
     /// The status that was sent; 0 = none yet.
     private(set) var status = 0
+    /// Whether the answer is a stream of events whose headers are out.
+    private(set) var isStreaming = false
     /// Bytes of bodies sent.
     private(set) var bytesSent = 0
 
@@ -98,8 +100,13 @@ final class Call {
         send(status: status, headers: headers, value.bytes() + [0x0A])
     }
 
-    /// Sends an error in the API's form.
+    /// Sends an error in the API's form; in a stream that has begun, as its last event.
     func send(_ error: APIError) {
+        guard !isStreaming else {
+            var output = Array("data: ".utf8) + error.body + Array("\n\n".utf8)
+            ServerSentEvents.appendDone(to: &output)
+            return stream(output)
+        }
         var headers: [(String, String)] = []
         if let seconds = error.retryAfterSeconds {
             headers.append(("Retry-After", String(max(1, seconds))))
@@ -124,6 +131,25 @@ final class Call {
                 ("Strict-Transport-Security", "max-age=63072000"),
             ] + limitHeaders + extraHeaders
         )
+    }
+
+    /// Sends a piece of a stream of events, at first its headers.
+    func stream(_ output: [UInt8]) {
+        if !isStreaming {
+            guard status == 0 else { return }
+            isStreaming = true
+            head(
+                status: 200,
+                [
+                    ("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache"),
+                    ("X-Accel-Buffering", "no"),
+                ]
+            )
+            // nginx forwards headers only with a byte of the body behind them.
+            write(ServerSentEvents.opening)
+        }
+        write(output)
+        exchange.response.flush()
     }
 
     /// Appends to the body.

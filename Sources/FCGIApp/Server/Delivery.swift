@@ -42,16 +42,16 @@ struct Delivery {
         var writer: ItemWriter?
         var reader = stream.log.reader(from: index)
         watch()
-        var open = false
         var last = monotonicSeconds()
         var shownLoading = -1
         while true {
-            let silence = open ? settings.streams.heartbeat : settings.streams.headerDelay
+            let silence =
+                call.isStreaming ? settings.streams.heartbeat : settings.streams.headerDelay
             let wait = min(max(0, silence - (monotonicSeconds() - last)), remaining)
             var output: [UInt8] = []
             switch reader.read(timeout: wait) {
             case .events(let items, let from):
-                if !open, case .failure(let error)? = items.first, from == index {
+                if !call.isStreaming, case .failure(let error)? = items.first, from == index {
                     call.send(error)
                     return .complete
                 }
@@ -60,15 +60,18 @@ struct Delivery {
                 append(items, from: from, with: known, to: &output)
             case .ended:
                 ServerSentEvents.appendDone(to: &output)
-                send(output, opening: &open)
+                call.stream(output)
                 return .complete
             case .idle:
-                if remaining <= 0 { return finish(.upstreamTimeout, &open) }
-                if open { output += ServerSentEvents.heartbeat }
+                if remaining <= 0 {
+                    call.send(APIError.upstreamTimeout)
+                    return .deadline
+                }
+                if call.isStreaming { output += ServerSentEvents.heartbeat }
                 appendLoading(to: &output, &shownLoading)
             case .woken:
                 if call.exchange.isDisconnected { return .clientGone }
-                guard open else { continue }
+                guard call.isStreaming else { continue }
                 appendLoading(to: &output, &shownLoading)
                 if output.isEmpty { continue }
             case .gone(let first):
@@ -78,7 +81,7 @@ struct Delivery {
                 call.send(APIError.eventsExpired(first: nil))
                 return .complete
             }
-            send(output, opening: &open)
+            call.stream(output)
             last = monotonicSeconds()
             if call.exchange.isDisconnected { return .clientGone }
         }
@@ -108,35 +111,6 @@ struct Delivery {
         guard percent != shown else { return }
         shown = percent
         ServerSentEvents.appendComment("loading \(percent)%", to: &output)
-    }
-
-    private func send(_ output: [UInt8], opening open: inout Bool) {
-        var output = output
-        if !open {
-            open = true
-            call.head(
-                status: 200,
-                [
-                    ("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache"),
-                    ("X-Accel-Buffering", "no"),
-                ]
-            )
-            // nginx forwards headers only with a byte of the body behind them.
-            output = ServerSentEvents.opening + output
-        }
-        call.write(output)
-        call.exchange.response.flush()
-    }
-
-    private func finish(_ error: APIError, _ open: inout Bool) -> Ending {
-        guard open else {
-            call.send(error)
-            return .deadline
-        }
-        var output = Array("data: ".utf8) + error.body + Array("\n\n".utf8)
-        ServerSentEvents.appendDone(to: &output)
-        send(output, opening: &open)
-        return .deadline
     }
 
     // MARK: Whole

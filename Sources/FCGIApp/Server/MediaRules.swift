@@ -74,6 +74,7 @@ extension MediaRoom {
         room.decoder.executable = settings.executable.isEmpty ? nil : settings.executable
         room.decoder.spares = settings.spares
         room.decoder.most = settings.processes
+        room.decoder.threads = settings.threads
         room.decoder.addressSpace = settings.memoryBytes
         room.decoder.outputBytes = settings.pixelBytes
         room.decoder.seconds = settings.decodeTimeout

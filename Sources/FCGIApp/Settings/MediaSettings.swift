@@ -32,6 +32,8 @@ public struct MediaSettings: Sendable, Equatable {
     public var spares = 2
     /// Decoders at once.
     public var processes = 8
+    /// Threads of one decoder.
+    public var threads = 4
     /// Whether EXIF orientation is followed.
     public var orient = false
     /// Folder of media that keys with `media:file` may name; empty = none.
@@ -168,6 +170,13 @@ extension SettingsTable {
             0...64
         ),
         int("media.processes", "processes", "Decoders at once.", \.media.processes, 1...256),
+        int(
+            "media.threads",
+            "threads",
+            "Threads of one decoder, as far as there are processors.",
+            \.media.threads,
+            1...16
+        ),
         flag(
             "media.orient",
             "Whether images are turned as their EXIF orientation says; transformers does not.",

@@ -8,6 +8,7 @@
 //    vectorise as it likes.
 
 #include "internal.h"
+#include "together.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -96,42 +97,59 @@ static inline uint8_t clamp(int32_t sum, int precision) {
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-WIDE static void horizontal(const uint8_t *in, uint8_t *out, int32_t from, int32_t to, int64_t rows,
-                       const kernel *k) {
+// A resize in hand; each part is a band of rows.
+typedef struct {
+    const uint8_t *from;
+    uint8_t *middle, *to;
+    int32_t width, height, to_width, to_height;
+    kernel columns, rows;
+    int32_t *sums;  // a row for each band
+} resize;
+
+#define BANDS 16
+
+WIDE static void horizontal(void *context, int band) {
+    const resize *r = context;
+    const kernel *k = &r->columns;
     const int32_t half = 1 << (k->precision - 1);
-    for (int64_t y = 0; y < rows; y++) {
-        const uint8_t *row = in + y * from * 3;
-        uint8_t *o = out + y * to * 3;
-        for (int32_t x = 0; x < to; x++, o += 3) {
+    const int64_t end = (int64_t)r->height * (band + 1) / BANDS;
+    for (int64_t y = (int64_t)r->height * band / BANDS; y < end; y++) {
+        const uint8_t *row = r->from + y * r->width * 3;
+        uint8_t *o = r->middle + y * r->to_width * 3;
+        for (int32_t x = 0; x < r->to_width; x++, o += 3) {
             const uint8_t *p = row + 3 * (int64_t)k->first[x];
             const int16_t *w = k->weights + (int64_t)x * k->stride;
             const int32_t taps = k->count[x];
-            int32_t r = half, g = half, b = half;
+            int32_t red = half, green = half, blue = half;
             for (int32_t j = 0; j < taps; j++, p += 3) {
-                r += w[j] * p[0];
-                g += w[j] * p[1];
-                b += w[j] * p[2];
+                red += w[j] * p[0];
+                green += w[j] * p[1];
+                blue += w[j] * p[2];
             }
-            o[0] = clamp(r, k->precision);
-            o[1] = clamp(g, k->precision);
-            o[2] = clamp(b, k->precision);
+            o[0] = clamp(red, k->precision);
+            o[1] = clamp(green, k->precision);
+            o[2] = clamp(blue, k->precision);
         }
     }
 }
 
 // One output row at a time: sums over whole rows run along memory.
-WIDE static void vertical(const uint8_t *in, uint8_t *out, int64_t bytes, int32_t to, const kernel *k,
-                     int32_t *restrict sums) {
+WIDE static void vertical(void *context, int band) {
+    const resize *r = context;
+    const kernel *k = &r->rows;
     const int32_t half = 1 << (k->precision - 1);
-    for (int32_t y = 0; y < to; y++) {
+    const int64_t bytes = (int64_t)r->to_width * 3;
+    int32_t *restrict sums = r->sums + band * bytes;
+    const int32_t end = (int32_t)((int64_t)r->to_height * (band + 1) / BANDS);
+    for (int32_t y = (int32_t)((int64_t)r->to_height * band / BANDS); y < end; y++) {
         const int16_t *w = k->weights + (int64_t)y * k->stride;
         for (int64_t x = 0; x < bytes; x++) sums[x] = half;
         for (int32_t j = 0; j < k->count[y]; j++) {
-            const uint8_t *restrict row = in + (int64_t)(k->first[y] + j) * bytes;
+            const uint8_t *restrict row = r->middle + (int64_t)(k->first[y] + j) * bytes;
             const int32_t weight = w[j];
             for (int64_t x = 0; x < bytes; x++) sums[x] += weight * row[x];
         }
-        uint8_t *restrict o = out + (int64_t)y * bytes;
+        uint8_t *restrict o = r->to + (int64_t)y * bytes;
         for (int64_t x = 0; x < bytes; x++) o[x] = clamp(sums[x], k->precision);
     }
 }
@@ -145,21 +163,22 @@ int tg_resize(const tg_picture *from, uint8_t *to, int32_t to_width, int32_t to_
         memcpy(to, from->rgb, (size_t)to_width * (size_t)to_height * 3);
         return TG_MEDIA_OK;
     }
-    kernel columns = {0}, rows = {0};
-    uint8_t *middle = NULL;
-    int32_t *sums = NULL;
+    resize r = {.from = from->rgb, .to = to, .width = from->width, .height = from->height,
+                .to_width = to_width, .to_height = to_height};
+    uint8_t *between = NULL;
     int code = TG_MEDIA_MEMORY;
-    if (across && kernel_make(&columns, from->width, to_width)) goto out;
-    if (down && kernel_make(&rows, from->height, to_height)) goto out;
-    if (across && down && !(middle = malloc((size_t)to_width * (size_t)from->height * 3))) goto out;
-    if (down && !(sums = malloc((size_t)to_width * 3 * sizeof *sums))) goto out;
-    if (across) horizontal(from->rgb, down ? middle : to, from->width, to_width, from->height, &columns);
-    if (down) vertical(across ? middle : from->rgb, to, (int64_t)to_width * 3, to_height, &rows, sums);
+    if (across && kernel_make(&r.columns, from->width, to_width)) goto out;
+    if (down && kernel_make(&r.rows, from->height, to_height)) goto out;
+    if (across && down && !(between = malloc((size_t)to_width * (size_t)from->height * 3))) goto out;
+    if (down && !(r.sums = malloc((size_t)to_width * 3 * BANDS * sizeof *r.sums))) goto out;
+    r.middle = between ? between : across ? to : from->rgb;
+    if (across) tg_together(horizontal, &r, BANDS);
+    if (down) tg_together(vertical, &r, BANDS);
     code = TG_MEDIA_OK;
 out:
-    kernel_free(&columns);
-    kernel_free(&rows);
-    free(middle);
-    free(sums);
+    kernel_free(&r.columns);
+    kernel_free(&r.rows);
+    free(between);
+    free(r.sums);
     return code ? tg_fail(error, code, "not enough memory to resize to %dx%d", to_width, to_height) : code;
 }

@@ -4,6 +4,7 @@
 
 #define _GNU_SOURCE
 #include "internal.h"
+#include "together.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -113,11 +114,10 @@ int tg_media_sandbox(uint64_t address_space, uint64_t cpu_seconds) {
     if ((code = limit(RLIMIT_NOFILE, 16, 16))) return code;
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) return errno;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) return errno;
-    // A service manager's own filter may lack seccomp(2), which alone reaches other threads; there are none yet.
-    if (syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) &&
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0))
-        return errno;
-    return 0;
+    if (syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0) return 0;
+    // A service manager's own filter may lack seccomp(2), which alone reaches other threads.
+    tg_helpers_end();
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) ? errno : 0;
 }
 
 int tg_media_limit_cpu(uint64_t seconds) {

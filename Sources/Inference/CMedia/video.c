@@ -6,6 +6,7 @@
 //    are kept, so that a frame far ahead is reached through the keyframe before it.
 
 #include "colours.h"
+#include "together.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -231,7 +232,10 @@ int tg_video_open(const uint8_t *bytes, size_t count, const tg_media_limits *lim
         goto failed;
     for (unsigned k = 0; k < v->format->nb_streams; k++)
         v->format->streams[k]->discard = (int)k == v->stream ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
-    if ((code = probe(v, error))) goto failed;
+    // FFV1 needs nothing from probing, which would decode a frame.
+    const int is_told = p->codec_id == AV_CODEC_ID_FFV1 && p->width > 0 && p->height > 0 &&
+                        v->format->streams[v->stream]->avg_frame_rate.num > 0;
+    if (!is_told && (code = probe(v, error))) goto failed;
 
     const AVStream *stream = v->format->streams[v->stream];
     AVRational rate = stream->avg_frame_rate;
@@ -282,6 +286,28 @@ void tg_video_close(tg_video *v) {
     free(v);
 }
 
+// Slices of FFV1 are decoded together; FFmpeg's own threads would be made too late, behind the sandbox.
+typedef struct {
+    AVCodecContext *codec;
+    int (*work)(AVCodecContext *codec, void *slice);
+    uint8_t *slices;
+    int *results;
+    size_t size;
+} slices;
+
+static void decode_slice(void *context, int k) {
+    const slices *s = context;
+    const int result = s->work(s->codec, s->slices + (size_t)k * s->size);
+    if (s->results) s->results[k] = result;
+}
+
+static int decode_slices(AVCodecContext *codec, int (*work)(AVCodecContext *codec, void *slice), void *all,
+                         int *results, int count, int size) {
+    slices s = {codec, work, all, results, (size_t)size};
+    tg_together(decode_slice, &s, count);
+    return 0;
+}
+
 static int open_codec(tg_video *v, tg_media_error *error) {
     avcodec_free_context(&v->codec);
     const AVCodec *codec = v->parameters->codec_id == AV_CODEC_ID_AV1
@@ -294,6 +320,7 @@ static int open_codec(tg_video *v, tg_media_error *error) {
     if (!v->codec || avcodec_parameters_to_context(v->codec, v->parameters) < 0)
         return tg_fail(error, TG_MEDIA_MEMORY, "not enough memory to decode the video");
     v->codec->thread_count = 1;
+    if (v->parameters->codec_id == AV_CODEC_ID_FFV1) v->codec->execute = decode_slices;
     v->codec->max_pixels = v->limits.pixels;
     v->codec->pkt_timebase = v->time_base;
     AVDictionary *options = NULL;

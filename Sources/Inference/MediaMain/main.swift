@@ -2,7 +2,7 @@
 // descriptor 0, a unix socket, for its one job. See docs of MediaLink for what goes over the socket.
 // As a template it does no job, but makes copies of itself that each do one.
 //
-// torchgate-media [--template yes] [--address-space BYTES] [--cpu-seconds N]
+// torchgate-media [--template yes] [--address-space BYTES] [--cpu-seconds N] [--threads N]
 // torchgate-media --probe file|socket|process|thread|exec    dies by SIGSYS where the sandbox holds
 // torchgate-media --cpu-seconds 1 --probe time               dies by SIGXCPU
 
@@ -12,6 +12,7 @@ import Glibc
 struct Options {
     var addressSpace: UInt64 = 1 << 30
     var cpuSeconds: UInt64 = 60
+    var threads: Int32 = 2
     var isTemplate = false
     var probe: String?
 
@@ -26,6 +27,9 @@ struct Options {
             case "--cpu-seconds":
                 guard let seconds = UInt64(value) else { return nil }
                 cpuSeconds = seconds
+            case "--threads":
+                guard let count = Int32(value) else { return nil }
+                threads = count
             case "--template":
                 isTemplate = value == "yes"
             case "--probe":
@@ -46,11 +50,12 @@ func complain(_ text: String) -> Never {
 guard let options = Options(CommandLine.arguments) else {
     complain(
         "usage: torchgate-media [--template yes] [--address-space BYTES] [--cpu-seconds N]"
-            + " [--probe WHAT]"
+            + " [--threads N] [--probe WHAT]"
     )
 }
 tg_media_prepare()
 if options.isTemplate, tg_media_copies() != 0 { exit(0) }
+tg_helpers_start(min(options.threads, Int32(clamping: sysconf(Int32(_SC_NPROCESSORS_ONLN)))) - 1)
 let walls = tg_media_sandbox(options.addressSpace, options.cpuSeconds)
 guard walls == 0 else {
     complain("the sandbox cannot be built: \(String(cString: strerror(walls)))")

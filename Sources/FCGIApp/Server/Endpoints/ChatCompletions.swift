@@ -11,7 +11,7 @@ extension Application {
         let request = try ChatCompletionRequest.decode(try call.json(), limits: requestLimits)
         let model = try models.model(named: request.options.model, for: principal)
         try request.options.check(vocabularySize: model.vocabularySize)
-        let prompt = try prompts.prompt(request.conversation, model, PromptMaker.Caller(principal))
+        let prompt = try prompt(of: request, model, principal, call)
         let media = prompt.media.compactMap { $0.promptMedia(owner: principal.owner) }
         guard media.count == prompt.media.count else { throw .serverOverloaded(retryAfter: 1) }
         if !media.isEmpty {
@@ -36,6 +36,22 @@ extension Application {
         let head = responseHead(prefix: "chatcmpl", model, session: request.options.sessionID)
         let options = request.options
         try answer(call, principal, plan, options, head) { .chat($0, options) }
+    }
+
+    /// The prompt; who streams hears heartbeats while media are fetched and decoded.
+    private func prompt(
+        of request: ChatCompletionRequest,
+        _ model: ServedModel,
+        _ principal: Principal,
+        _ call: Call
+    ) throws(APIError) -> PreparedPrompt {
+        let (conversation, caller) = (request.conversation, PromptMaker.Caller(principal))
+        guard request.options.stream, !conversation.media.isEmpty else {
+            return try prompts.prompt(conversation, model, caller)
+        }
+        return try call.streaming(settings.streams) { [prompts] () throws(APIError) in
+            try prompts.prompt(conversation, model, caller)
+        }
     }
 
     /// Starts the generation and carries its answer, streamed or whole, to the client.

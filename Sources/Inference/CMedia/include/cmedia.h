@@ -97,6 +97,10 @@ void tg_media_prepare(void);
 // in a copy, which has the descriptor as its descriptor 0; -1 in the template, once the other end went away.
 int tg_media_copies(void);
 
+// Starts threads that help with what can be divided: they exist before the sandbox, which lets none be made.
+// Once, from the only thread.
+void tg_helpers_start(int count);
+
 // Gives up for good: new privileges, core dumps, address space beyond `address_space` bytes, CPU beyond
 // `cpu_seconds`, new files; and by seccomp every system call that decoding does not need, whose use kills
 // the process. 0, or errno.
