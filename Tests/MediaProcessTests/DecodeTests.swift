@@ -47,25 +47,23 @@ import Vision
 
     @Test func `lossless RGB clips have exactly the frames that went in`() throws {
         let lines = try Fixture.lines("exact")
-        #expect(lines.count == 4)
+        #expect(lines.count == 5)
         for line in lines {
             let (result, frames) = try every(line)
             #expect(frames.map { fnv($0) } == line[6].split(separator: ",").map(String.init))
-            #expect(result.choice?.indices == Array(0..<6))
+            #expect(result.choice?.indices == Array(0..<frames.count))
         }
     }
 
     @Test func `frames of other clips are within one of PyAV's`() throws {
         let lines = try Fixture.lines("close")
-        #expect(lines.count == 8)
+        #expect(lines.count == 13)
         for line in lines {
             let (result, frames) = try every(line)
             let expected = try Fixture.bytes(line[1] + ".rgb")
             let half = expected.count / 2
-            #expect(frames.count == 6)
             #expect(distance(frames[1], expected[..<half]) <= 1, "\(line)")
             #expect(distance(frames[5], expected[half...]) <= 1, "\(line)")
-            #expect(line[1].contains(result.format.prefix(3)), "\(line)")
         }
     }
 
@@ -99,9 +97,11 @@ import Vision
         let outcome = try MediaProcess.run(job, on: bytes)
         let result = try #require(try outcome.reply?.get(), "\(line)")
         #expect(result.size == PixelSize(width: Int(line[2]) ?? 0, height: Int(line[3]) ?? 0))
-        #expect(result.frames == 6 && result.choice?.timeline.frames == 6)
-        #expect(result.rate == MediaResult.Rate(24, 1))
-        let frame = outcome.pixels.count / 6
-        return (result, (0..<6).map { outcome.pixels[($0 * frame)..<(($0 + 1) * frame)] })
+        let count = try #require(Int(line[4]))
+        #expect(result.frames == count && result.choice?.timeline.frames == count, "\(line)")
+        let rate = line[5].split(separator: "/").compactMap { Int($0) }
+        #expect(result.rate == MediaResult.Rate(rate[0], rate[1]), "\(line)")
+        let frame = outcome.pixels.count / count
+        return (result, (0..<count).map { outcome.pixels[($0 * frame)..<(($0 + 1) * frame)] })
     }
 }

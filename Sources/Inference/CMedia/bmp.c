@@ -2,6 +2,9 @@
 
 #include "still.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 int tg_bmp_size(const uint8_t *b, size_t count, int32_t *width, int32_t *height, tg_media_error *error) {
     if (count < 26) return tg_fail(error, TG_MEDIA_INVALID, "the BMP is truncated");
     int64_t w, h;
@@ -24,7 +27,15 @@ int tg_bmp_decode(const uint8_t *bytes, size_t count, const tg_media_limits *lim
                   tg_picture *picture, tg_media_error *error) {
     (void)orient;
     AVFrame *frame = NULL;
-    int code = tg_still(AV_CODEC_ID_BMP, bytes, count, limits, "BMP", &frame, error);
+    uint8_t *copy = NULL;
+    if (tg_le32(bytes + 14) == 52) {
+        // A header of 40 bytes and its masks, counted together, which FFmpeg does not know.
+        if (!(copy = malloc(count))) return tg_fail(error, TG_MEDIA_MEMORY, "not enough memory for the BMP");
+        memcpy(copy, bytes, count);
+        copy[14] = 40;
+    }
+    int code = tg_still(AV_CODEC_ID_BMP, copy ? copy : bytes, count, limits, "BMP", &frame, error);
+    free(copy);
     if (code) return code;
     code = tg_still_rgb(frame, "BMP", picture, error);
     av_frame_free(&frame);

@@ -189,6 +189,41 @@ def filtered_pngs() -> None:
     image("surplus.png", png(5, 4, (b"\0" + draw.bytes(15)) * 6))
 
 
+def bmp(bits: int, data: bytes, palette: bytes = b"", method: int = 0, masks: bytes = b"", header: int = 40,
+        height: int = 11) -> bytes:  # fmt: skip
+    """13 pixels wide, as no encoder at hand writes it."""
+    if header == 12:
+        head = struct.pack("<IHHHH", 12, 13, height, 1, bits)
+    else:
+        sizes = (len(data), 0, 0, len(palette) // 4, 0)
+        head = struct.pack("<IiiHHIIiiII", header, 13, height, 1, bits, method, *sizes)
+        head += masks.ljust(header - 40, b"\0")
+    start = 14 + len(head) + len(palette)
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + head + palette + data
+
+
+def bmps() -> None:
+    """Every depth, both compressions, masks, from the top, and the header of OS/2."""
+    draw = np.random.RandomState(6)
+
+    def rows(bits: int) -> bytes:
+        return draw.bytes((13 * bits + 31) // 32 * 4 * 11)
+
+    colours = b"".join(draw.bytes(3) + b"\0" for _ in range(256))
+    for bits in (1, 4, 8):
+        image(f"depth-{bits}.bmp", bmp(bits, rows(bits), colours[: 4 << bits]))
+    for bits in (16, 24, 32):
+        image(f"depth-{bits}.bmp", bmp(bits, rows(bits)))
+    image("top.bmp", bmp(24, rows(24), height=-11))
+    image("os2.bmp", bmp(24, rows(24), header=12))
+    image("565.bmp", bmp(16, rows(16), method=3, masks=struct.pack("<III", 0xF800, 0x7E0, 0x1F), header=52))
+    masks = struct.pack("<IIII", 0xFF, 0xFF00, 0xFF0000, 0xFF000000)
+    image("abgr.bmp", bmp(32, rows(32), method=3, masks=masks, header=124))
+    runs = b"".join(b"\x0d" + draw.bytes(1) + b"\0\0" for _ in range(11)) + b"\0\1"
+    image("rle8.bmp", bmp(8, runs, colours, method=1))
+    image("rle4.bmp", bmp(4, runs, colours[:64], method=2))
+
+
 def resizes() -> None:
     source = Image.fromarray(RANDOM.randint(0, 256, (37, 53, 3)).astype(np.uint8))
     (HERE / "noise.png").write_bytes(encoded(source, "PNG"))
@@ -241,6 +276,19 @@ def clip(
         LINES.append(f"close {head} 1,5")
 
 
+def marked(name: str, codec: str, options: str) -> None:
+    """A clip of ten frames whose colours, times or direction are marked by the container or the codec."""
+    source = "ffmpeg -v error -y -f lavfi -i testsrc2=size=34x18:rate=24:duration=0.42"
+    command = f"{source} -c:v {codec} {options}"
+    subprocess.run([*command.split(), "-pix_fmt", "yuv420p", str(HERE / name)], check=True)
+    with av.open(str(HERE / name)) as container:
+        rate = container.streams.video[0].average_rate
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    (HERE / f"{name}.rgb").write_bytes(frames[1].tobytes() + frames[5].tobytes())
+    height, width = frames[0].shape[:2]
+    LINES.append(f"close {name} {width} {height} {len(frames)} {rate.numerator}/{rate.denominator} 1,5")
+
+
 def clips() -> None:
     quiet = {"x265-params": "log-level=none"}
     clip("h264.mp4", "libx264", "yuv420p", False)
@@ -255,6 +303,12 @@ def clips() -> None:
     clip("av1.mp4", "libsvtav1", "yuv420p", False, size=(64, 64))
     clip("ffv1-rgb.mkv", "ffv1", "bgr0", True)
     clip("ffv1-odd.mkv", "ffv1", "yuv420p", False, size=(33, 17))
+    clip("ffv1-slices.mkv", "ffv1", "bgr0", True, size=(48, 40), level="3", slices="4")
+    marked("bt709-full.mp4", "libx264", "-colorspace bt709 -color_range pc")
+    marked("uneven.mp4", "libx264", "-vf select=not(mod(n\\,3))+eq(mod(n\\,7)\\,1) -vsync vfr")
+    marked("odd.webm", "libvpx-vp9", "-vf format=rgb24,crop=33:17:0:0:exact=1")
+    marked("bt2020.mp4", "libx264", "-colorspace bt2020nc")
+    marked("turned.mp4", "libx264", "-metadata:s:v:0 rotate=90")
     clip("mpeg4.mp4", "mpeg4", "yuv420p", False)
     LINES.pop()
     (HERE / "mpeg4.mp4.rgb").unlink()
@@ -298,6 +352,7 @@ def refused() -> None:
 def main() -> None:
     images()
     filtered_pngs()
+    bmps()
     resizes()
     clips()
     refused()
