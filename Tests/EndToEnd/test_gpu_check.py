@@ -22,12 +22,13 @@ def goldens(folder: Path, *names: str) -> Path:
     return folder
 
 
-def check(models: Path, output: Path, *options: str) -> tuple[int, dict[str, Any]]:
+def check(models: Path, output: Path, *options: str, **variables: str) -> tuple[int, dict[str, Any]]:
     words = [
         sys.executable, ROOT / "Benchmarks/gpu/check.py", "--engine", BIN / "torchgate-engine",
         "--own-libtorch", "--goldens", models, "--output", output, "--cpu", "--tiny", *options,
     ]  # fmt: skip
-    done = subprocess.run(words, timeout=120, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, **variables}
+    done = subprocess.run(words, timeout=120, stdout=subprocess.DEVNULL, env=environment)
     return done.returncode, json.loads((output / "gpu-check.json").read_text())
 
 
@@ -50,6 +51,19 @@ def test_whole_flow_runs_without_a_gpu(tmp_path: Path) -> None:
     assert "ran" in rows(report, "faults")["40 decode steps"]["ours"]
     assert (tmp_path / "out/gpu-check.md").read_text().count("\n| ") > 10
     assert "logs/bench-tiny-qwen2.5-int4.json" in tarfile.open(tmp_path / "out/logs.tar.gz").getnames()
+
+
+def test_goldens_hold_on_the_emulated_device(tmp_path: Path) -> None:
+    """The operations and kernels of a GPU, its graphs and its cache, on the CPU."""
+    names = ("bdh", "llama-bias", "qwen3", "vl-qwen2_5-old")
+    models = goldens(tmp_path / "models", *names)
+    library = str(ROOT / ".build/cuda/libtorchgate_emulated.so")
+    options = ("--parity-only", "--device", "cuda")
+    status, report = check(models, tmp_path / "out", *options, TORCHGATE_DEVICE_LIBRARY=library)
+    assert status == 0, report
+    parity = rows(report, "parity")
+    assert all(parity[f"float32 {name}"]["held"] for name in names)
+    assert parity["tokens as served, 1 and 3 at once"]["held"]
 
 
 def test_a_wrong_golden_is_missed(tmp_path: Path) -> None:
