@@ -32,13 +32,13 @@ struct Block {
     unsigned threads, shared;
 };
 
-/// The queries as floats, the weights of a tile and two tiles a warp.
+/// The queries as floats, the weights of a tile and two tiles a warp; no more than any device from sm_80 on has.
 Block block_for(tg_dtype type, int64_t queries, int64_t dim) {
     const int64_t pack = pack_of(type), padded = ceiling(dim, pack) * pack;
-    for (const int64_t warps : {4, 2}) {
+    for (const int64_t warps : {4, 2, 1}) {
         const int64_t tiles = 2 * 32 * (padded + pack) * element_size(type), part = queries * (columns_for(dim) + 2) * 4;
         const int64_t bytes = queries * padded * 4 + warps * (32 * queries * 4 + (tiles > part ? tiles : part));
-        if (bytes <= 112 << 10 || warps == 2) return {unsigned(warps * kLanes), unsigned(bytes)};
+        if (bytes <= 99 << 10 || warps == 1) return {unsigned(warps * kLanes), unsigned(bytes)};
     }
     return {};
 }

@@ -12,8 +12,10 @@ static_assert(int(Scales::plain) == 0 && int(Scales::halved) == 3 && int(Scales:
 
 namespace {
 
+/// As the kernels' names have it: bits and scales.
 std::string kind(const QuantPart &part) {
-    return part.scales == Scales::table ? "table" : std::to_string(part.bits);
+    static const char *const names[] = {"kPlain", "kMinimum", "kNested", "kHalved", "kZeros", "kTable"};
+    return std::to_string(part.bits) + names[int(part.scales)];
 }
 
 }  // namespace

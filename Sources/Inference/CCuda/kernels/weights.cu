@@ -16,7 +16,7 @@ struct Part {
 };
 
 /// As tg::Scales.
-enum : u8 { kPlain, kMinimum, kNested, kHalved, kZeros, kTable };
+enum { kPlain, kMinimum, kNested, kHalved, kZeros, kTable };
 
 constexpr int kTileRows = 16, kBlockColumns = 32;
 
@@ -26,10 +26,11 @@ __device__ __forceinline__ const u8 *tile_codes(const Part &part, i64 tile) {
     return part.codes + tile * (part.columns / kBlockColumns) * block_bytes(part);
 }
 
-__device__ const u8 *tile_factors(const Part &part, i64 tile) {
+template <int S>
+__device__ __forceinline__ const u8 *tile_factors(const Part &part, i64 tile) {
     const i64 blocks = part.columns / kBlockColumns;
     i64 bytes = 0;
-    switch (part.scales) {
+    switch (S) {
     case kPlain: bytes = blocks * 32; break;
     case kMinimum: bytes = blocks * 64; break;
     case kNested: bytes = (blocks + 7) / 8 * 64 + blocks * 32; break;
@@ -52,12 +53,13 @@ __device__ __forceinline__ void halves(const u8 *vector, int rows, float (&out)[
 }
 
 /// Of rows 4 · rows … + 3 of a tile, for block `b`, its first or second 16 columns.
+template <int S>
 __device__ __forceinline__ void fetch_factors(const Part &part, const u8 *factors, int b, int rows, bool second,
                                               Factors &out) {
     const i64 blocks = part.columns / kBlockColumns, wholes = (blocks + 7) / 8;
 #pragma unroll
     for (int k = 0; k < 4; ++k) out.offset[k] = out.minimum[k] = 0;
-    switch (part.scales) {
+    switch (S) {
     case kPlain:
         halves(factors + 32 * i64(b), rows, out.scale);
 #pragma unroll
@@ -137,12 +139,12 @@ __device__ __forceinline__ const float *shared_table(const Part &part) {
 }
 
 /// The 4 values of a row of `codes`, as CTorch computes them.
-template <bool Table>
+template <int S>
 __device__ __forceinline__ void values_of(u32 codes, const Factors &factors, int k, const float *table,
                                           float (&out)[4]) {
 #pragma unroll
     for (int m = 0; m < 4; ++m) {
-        if (Table) {
+        if (S == kTable) {
             out[m] = __fmul_rn(table[codes >> (8 * m) & 15], factors.scale[k]);
         } else {
             const float whole = shifted(codes, m, factors.offset[k]);
@@ -152,16 +154,16 @@ __device__ __forceinline__ void values_of(u32 codes, const Factors &factors, int
 }
 
 /// Rows [row, row + rows) of the part. Blocks along y have a tile, their warps a block of columns each.
-template <int Bits, bool Table, typename T>
+template <int Bits, int S, typename T>
 __device__ void unpack(const Part &part, i64 row, i64 rows, T *out) {
-    const float *table = Table ? shared_table(part) : nullptr;
+    const float *table = S == kTable ? shared_table(part) : nullptr;
     const int warps = int(blockDim.x) / kLanes, lane = int(threadIdx.x) % kLanes;
     const int b = int(blockIdx.x) * warps + int(threadIdx.x) / kLanes;
     if (b >= part.columns / kBlockColumns) return;
     const i64 tile = row / kTileRows + blockIdx.y;
     const int four = lane / 8, quad = lane % 8;
     Factors factors;
-    fetch_factors(part, tile_factors(part, tile), b, four, quad >= 4, factors);
+    fetch_factors<S>(part, tile_factors<S>(part, tile), b, four, quad >= 4, factors);
     const auto codes = fetch_codes<Bits>(tile_codes(part, tile) + b * block_bytes(part), four, quad);
     const bool whole = aligned(out);
 #pragma unroll
@@ -169,7 +171,7 @@ __device__ void unpack(const Part &part, i64 row, i64 rows, T *out) {
         const i64 at = tile * kTileRows + 4 * four + k - row;
         if (at < 0 || at >= rows) continue;
         float values[4];
-        values_of<Table>(codes.at[k], factors, k, table, values);
+        values_of<S>(codes.at[k], factors, k, table, values);
         T *to = out + at * part.columns + b * kBlockColumns + 4 * quad;
         Pack<T, 4> pack;
 #pragma unroll
@@ -180,32 +182,32 @@ __device__ void unpack(const Part &part, i64 row, i64 rows, T *out) {
 }
 
 /// The rows `ids` of the whole weight that are this part's, a block each.
-template <int Bits, bool Table, typename T>
+template <int Bits, int S, typename T>
 __device__ void unpack_rows(const Part &part, const int *ids, T *out) {
-    const float *table = Table ? shared_table(part) : nullptr;
+    const float *table = S == kTable ? shared_table(part) : nullptr;
     const i64 row = ids[blockIdx.x] - part.first;
     if (row < 0 || row >= part.rows) return;
     const i64 tile = row / kTileRows;
     const int place = int(row % kTileRows), blocks = int(part.columns / kBlockColumns);
-    const u8 *codes = tile_codes(part, tile), *factors_at = tile_factors(part, tile);
+    const u8 *codes = tile_codes(part, tile), *factors_at = tile_factors<S>(part, tile);
     out += i64(blockIdx.x) * part.columns;
     for (int i = int(threadIdx.x); i < blocks * 8; i += int(blockDim.x)) {
         const int b = i / 8, quad = i % 8;
         Factors factors;
-        fetch_factors(part, factors_at, b, place / 4, quad >= 4, factors);
+        fetch_factors<S>(part, factors_at, b, place / 4, quad >= 4, factors);
         const auto all = fetch_codes<Bits>(codes + b * block_bytes(part), place / 4, quad);
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
             if (k != place % 4) continue;
             float values[4];
-            values_of<Table>(all.at[k], factors, k, table, values);
+            values_of<S>(all.at[k], factors, k, table, values);
             for (int m = 0; m < 4; ++m) out[b * kBlockColumns + 4 * quad + m] = narrow<T>(values[m]);
         }
     }
 }
 
 /// sums[k][m] += the products of 4 rows and the columns of one quad with M inputs.
-template <int Bits, bool Table, int M, typename T>
+template <int Bits, int S, int M, typename T>
 __device__ __forceinline__ void multiply_quad(const u8 *block, int four, int quad, const T *const (&x)[M], int column,
                                               const Factors &factors, const float *table, float (&sums)[4][M]) {
     const auto codes = fetch_codes<Bits>(block, four, quad);
@@ -221,7 +223,7 @@ __device__ __forceinline__ void multiply_quad(const u8 *block, int four, int qua
         float w[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            w[i] = Table ? table[codes.at[k] >> (8 * i) & 15] : shifted(codes.at[k], i, factors.offset[k]);
+            w[i] = S == kTable ? table[codes.at[k] >> (8 * i) & 15] : shifted(codes.at[k], i, factors.offset[k]);
         }
 #pragma unroll
         for (int m = 0; m < M; ++m) {
@@ -232,19 +234,19 @@ __device__ __forceinline__ void multiply_quad(const u8 *block, int four, int qua
                 sum += in[m][i];
             }
             sums[k][m] += factors.scale[k] * dot;
-            if (!Table) sums[k][m] += factors.minimum[k] * sum;
+            if (S == kMinimum || S == kNested) sums[k][m] += factors.minimum[k] * sum;
         }
     }
 }
 
 /// out[m][first + row] = x[m] · row + bias, for a tile of rows a block and up to M inputs.
-template <int Bits, bool Table, int M, typename T>
+template <int Bits, int S, int M, typename T>
 __device__ void packed_gemv(const Part &part, const T *x, int inputs, const void *bias, int out_type, void *out,
                             i64 stride) {
-    const float *table = Table ? shared_table(part) : nullptr;
+    const float *table = S == kTable ? shared_table(part) : nullptr;
     const int warps = int(blockDim.x) / kLanes, warp = int(threadIdx.x) / kLanes, lane = int(threadIdx.x) % kLanes;
     const i64 tile = blockIdx.x;
-    const u8 *codes = tile_codes(part, tile), *factors_at = tile_factors(part, tile);
+    const u8 *codes = tile_codes(part, tile), *factors_at = tile_factors<S>(part, tile);
     const int blocks = int(part.columns / kBlockColumns), four = lane % 4;
     // 4-bit codes: a lane has both quads of 16 bytes, and a warp two blocks; 8-bit ones: one of each.
     constexpr int kTogether = Bits == 8 ? 1 : 2;
@@ -261,11 +263,11 @@ __device__ void packed_gemv(const Part &part, const T *x, int inputs, const void
     for (int b = warp * kTogether + half; b < blocks; b += warps * kTogether) {
         const u8 *block = codes + b * block_bytes(part);
         Factors factors;
-        fetch_factors(part, factors_at, b, four, quad >= 4, factors);
-        multiply_quad<Bits, Table, M>(block, four, quad, rows, b * kBlockColumns, factors, table, sums);
+        fetch_factors<S>(part, factors_at, b, four, quad >= 4, factors);
+        multiply_quad<Bits, S, M>(block, four, quad, rows, b * kBlockColumns, factors, table, sums);
         if (Bits < 8) {
-            if (Bits == 6) fetch_factors(part, factors_at, b, four, true, factors);
-            multiply_quad<Bits, Table, M>(block, four, quad + 4, rows, b * kBlockColumns, factors, table, sums);
+            if (Bits == 6) fetch_factors<S>(part, factors_at, b, four, true, factors);
+            multiply_quad<Bits, S, M>(block, four, quad + 4, rows, b * kBlockColumns, factors, table, sums);
         }
     }
     // Lanes with the same rows, then the warps.
@@ -302,22 +304,22 @@ __device__ void packed_gemv(const Part &part, const T *x, int inputs, const void
     }
 }
 
-#define TG_GEMV(T, suffix, name, bits, table, M)                                                                   \
-    TG_KERNEL(256, packed_gemv_##name##_##M##_##suffix,                                                            \
-              (TG_BY_VALUE Part part, const T *x, int inputs, const void *bias, int out_type, void *out, i64 stride),          \
-              packed_gemv<bits, table, M>(part, x, inputs, bias, out_type, out, stride))
-#define TG_PACKED(T, suffix, name, bits, table)                                                                    \
-    TG_GEMV(T, suffix, name, bits, table, 1)                                                                       \
-    TG_GEMV(T, suffix, name, bits, table, 4)                                                                       \
-    TG_GEMV(T, suffix, name, bits, table, 8)                                                                       \
-    TG_KERNEL(256, unpack_##name##_##suffix, (TG_BY_VALUE Part part, i64 row, i64 rows, T *out),                               \
-              unpack<bits, table>(part, row, rows, out))                                                           \
-    TG_KERNEL(256, unpack_rows_##name##_##suffix, (TG_BY_VALUE Part part, const int *ids, T *out),                             \
-              unpack_rows<bits, table>(part, ids, out))
-#define TG_WEIGHTS(T, suffix)                                                                                      \
-    TG_PACKED(T, suffix, 4, 4, false)                                                                              \
-    TG_PACKED(T, suffix, 5, 5, false)                                                                              \
-    TG_PACKED(T, suffix, 6, 6, false)                                                                              \
-    TG_PACKED(T, suffix, 8, 8, false)                                                                              \
-    TG_PACKED(T, suffix, table, 4, true)
+#define TG_GEMV(T, suffix, bits, scales, M)                                                                    \
+    TG_KERNEL(256, packed_gemv_##bits##scales##_##M##_##suffix,                                                \
+              (TG_BY_VALUE Part part, const T *x, int inputs, const void *bias, int out_type, void *out,       \
+               i64 stride),                                                                                    \
+              packed_gemv<bits, scales, M>(part, x, inputs, bias, out_type, out, stride))
+#define TG_PACKED(T, suffix, bits, scales)                                                                     \
+    TG_GEMV(T, suffix, bits, scales, 1)                                                                        \
+    TG_GEMV(T, suffix, bits, scales, 4)                                                                        \
+    TG_GEMV(T, suffix, bits, scales, 8)                                                                        \
+    TG_KERNEL(256, unpack_##bits##scales##_##suffix, (TG_BY_VALUE Part part, i64 row, i64 rows, T *out),       \
+              unpack<bits, scales>(part, row, rows, out))                                                      \
+    TG_KERNEL(256, unpack_rows_##bits##scales##_##suffix, (TG_BY_VALUE Part part, const int *ids, T *out),     \
+              unpack_rows<bits, scales>(part, ids, out))
+#define TG_WEIGHTS(T, suffix)                                                                                  \
+    TG_PACKED(T, suffix, 4, kPlain) TG_PACKED(T, suffix, 4, kMinimum) TG_PACKED(T, suffix, 4, kNested)         \
+    TG_PACKED(T, suffix, 4, kZeros) TG_PACKED(T, suffix, 4, kTable) TG_PACKED(T, suffix, 5, kPlain)            \
+    TG_PACKED(T, suffix, 5, kMinimum) TG_PACKED(T, suffix, 5, kNested) TG_PACKED(T, suffix, 6, kHalved)        \
+    TG_PACKED(T, suffix, 8, kPlain)
 TG_EACH_TYPE(TG_WEIGHTS)
