@@ -63,7 +63,7 @@ def exact(machine: Machine, report: Report, goldens: list[Golden], scratch: Path
     reasons: dict[str, list[str]] = {}
     for golden, result in zip(goldens, results, strict=True):
         if isinstance(result, str):
-            reasons.setdefault(golden.folder.name, []).append(f"{golden.name}: {result}")
+            reasons.setdefault(golden.folder.name, []).append(f"{golden.title}: {result}")
         else:
             models.setdefault(golden.folder.name, []).append(result)
     refused(report, "float32", reasons)
@@ -114,7 +114,7 @@ def rounded(machine: Machine, report: Report, goldens: list[Golden], scratch: Pa
         try:
             return logits(machine, golden, "bfloat16", scratch)
         except Failure as error:
-            reasons.setdefault(golden.folder.name, []).append(f"{golden.name}: {error}")
+            reasons.setdefault(golden.folder.name, []).append(f"{golden.title}: {error}")
             return None
 
     with pool(machine) as workers:
@@ -151,6 +151,8 @@ def rounded(machine: Machine, report: Report, goldens: list[Golden], scratch: Pa
     def text(who: str) -> str:
         return f"same best {100 * mean(same[who]):.2f} %, KL {mean(kl[who]):.2e}"
 
+    if not same["ours"] + same["alone"]:
+        return
     if not same["theirs"]:
         who = "ours" if same["ours"] else "alone"
         note = f"not compared: {reason or 'no transformers'}"
