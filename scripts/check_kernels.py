@@ -2,8 +2,9 @@
 
     scripts/check_kernels.py [--verbose] [FOLDER WITH libnvrtc.so.13]
 
-Every file of Sources/Inference/CCuda/kernels is compiled as the engine compiles it: common.cu in front, for
-each architecture below. A kernel that spills registers is an error, and so is a warning.
+Every file of Sources/Inference/CCuda/kernels is compiled as the engine compiles it: common.cu in front, once
+for each element type where it has kernels for each, for each architecture below. A kernel that spills registers
+is an error, and so is a warning.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ARCHITECTURES = ("sm_80", "sm_90")
+TYPES = {1: "float32", 2: "bfloat16", 4: "float16", 7: "all"}
 KERNELS = Path(__file__).resolve().parent.parent / "Sources/Inference/CCuda/kernels"
 
 
@@ -65,10 +67,21 @@ def needs(log: str) -> dict[str, tuple[int, int, int]]:
     return answer
 
 
-def check(nvrtc: ctypes.CDLL, path: Path, architecture: str, verbose: bool) -> tuple[bool, str]:
+def units() -> list[tuple[Path, int, str]]:
+    """Files, element types (common.cu's TG_TYPES) and architectures, what takes longest first."""
+    answer = []
+    for path in sorted(KERNELS.glob("*.cu"), key=lambda p: -p.read_text().count("TG_KERNEL")):
+        if path.name != "common.cu":
+            types = (1, 2, 4) if "TG_EACH_TYPE(" in path.read_text() else (7,)
+            answer += [(path, t, a) for t in types for a in ARCHITECTURES]
+    return answer
+
+
+def check(nvrtc: ctypes.CDLL, path: Path, types: int, architecture: str, verbose: bool) -> tuple[bool, str]:
     """Whether a file is as it should be, and what to say of it."""
     common = (KERNELS / "common.cu").read_text()
-    text = f'#line 1 "common.cu"\n{common}\n#line 1 "{path.name}"\n{path.read_text()}'
+    text = f'#define TG_TYPES {types}\n#line 1 "common.cu"\n{common}\n#line 1 "{path.name}"\n'
+    text += path.read_text()
     begun = time.monotonic()
     good, log, code = compile_text(nvrtc, text, path.name, architecture)
     took = time.monotonic() - begun
@@ -77,8 +90,8 @@ def check(nvrtc: ctypes.CDLL, path: Path, architecture: str, verbose: bool) -> t
     warned = any("warning" in line for line in log.splitlines())
     most = max((v[0] for v in report.values()), default=0)
     lines = [
-        f"{path.name} {architecture}: {'compiles' if good else 'FAILS'}, {len(report)} kernels, {most} "
-        f"registers at most, {len(spilling)} spill, {code >> 10} KiB, {took:.1f} s"
+        f"{path.name} {TYPES[types]} {architecture}: {'compiles' if good else 'FAILS'}, "
+        f"{len(report)} kernels, {most} registers at most, {len(spilling)} spill, {code >> 10} KiB, {took:.1f} s"
     ]
     if not good or warned:
         lines.append(log)
@@ -95,7 +108,7 @@ def main() -> int:
     nvrtc = library(folders[0] if folders else None)
     major, minor = ctypes.c_int(), ctypes.c_int()
     nvrtc.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
-    work = [(p, a) for p in sorted(KERNELS.glob("*.cu")) if p.name != "common.cu" for a in ARCHITECTURES]
+    work = units()
     failures = 0
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for good, said in pool.map(lambda item: check(nvrtc, *item, "--verbose" in arguments), work):

@@ -9,11 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -167,30 +171,67 @@ CUfunction kernel(const std::string &name) {
 
 }  // namespace
 
+namespace {
+
+/// One file for one element type, or for all where it has none of its own; compiled apart from the others.
+struct Unit {
+    std::string name, text, code;
+    std::filesystem::path file;  // in the cache
+    std::exception_ptr failure;
+};
+
+std::vector<Unit> units() {
+    std::vector<Unit> answer;
+    for (const auto &[name, body] : kSources) {
+        const bool typed = body.find("TG_EACH_TYPE(") != body.npos;
+        for (const int types : typed ? std::vector{1, 2, 4} : std::vector{7}) {
+            std::string text = "#define TG_TYPES " + std::to_string(types) + '\n';
+            text.append(common_text, sizeof common_text) += '\n';
+            text += body;
+            answer.push_back({name, std::move(text), {}, {}, nullptr});
+        }
+    }
+    return answer;
+}
+
+}  // namespace
+
 void load_kernels(const char *cache, int major, int minor) {
     const Compiler compiler;
     int version = 0, part = 0;
     compiler.version(&version, &part);
-    const std::string architecture =
-        "--gpu-architecture=sm_" + std::to_string(major) + std::to_string(minor);
-    for (const auto &[name, body] : kSources) {
-        std::string text(common_text, sizeof common_text);
-        text += '\n';
-        text += body;
-        char key[17];
-        std::snprintf(key, sizeof key, "%016llx",
-                      static_cast<unsigned long long>(
-                          hash(std::to_string(version) + '.' + std::to_string(part), hash(text))));
-        const std::filesystem::path file = std::filesystem::path(cache ? cache : "") /
-                                           (std::string(key) + "-sm_" + std::to_string(major) +
-                                            std::to_string(minor) + ".cubin");
-        std::string code = cache ? cached(file) : std::string();
-        if (code.empty()) {
-            code = compiler.cubin(name, text, architecture);
-            if (cache) keep(file, code);
+    const std::string target = "sm_" + std::to_string(major) + std::to_string(minor);
+    std::vector<Unit> all = units();
+    std::atomic<size_t> next = 0;
+    const auto work = [&] {
+        for (size_t i = next++; i < all.size(); i = next++) {
+            Unit &unit = all[i];
+            try {
+                char key[17];
+                std::snprintf(key, sizeof key, "%016llx",
+                              static_cast<unsigned long long>(
+                                  hash(std::to_string(version) + '.' + std::to_string(part), hash(unit.text))));
+                unit.file = std::filesystem::path(cache ? cache : "") / (std::string(key) + '-' + target + ".cubin");
+                if (cache) unit.code = cached(unit.file);
+                if (!unit.code.empty()) continue;
+                unit.code = compiler.cubin(unit.name.c_str(), unit.text, "--gpu-architecture=" + target);
+                if (cache) keep(unit.file, unit.code);
+            } catch (...) {
+                unit.failure = std::current_exception();
+            }
         }
+    };
+    // NVRTC takes seconds a file and runs on as many threads as there are.
+    std::vector<std::thread> helpers;
+    for (size_t i = 1; i < std::min<size_t>(all.size(), std::thread::hardware_concurrency()); ++i) {
+        helpers.emplace_back(work);
+    }
+    work();
+    for (std::thread &helper : helpers) helper.join();
+    for (const Unit &unit : all) {
+        if (unit.failure) std::rethrow_exception(unit.failure);
         CUmodule module{};
-        driver().check(driver().cuModuleLoadData(&module, code.data()), "loading kernels");
+        driver().check(driver().cuModuleLoadData(&module, unit.code.data()), "loading kernels");
         modules.push_back(module);
     }
 }
