@@ -3,8 +3,8 @@
     scripts/check_kernels.py [--verbose] [FOLDER WITH libnvrtc.so.13]
 
 Every file of Sources/Inference/CCuda/kernels is compiled as the engine compiles it: common.cu in front, once
-for each element type where it has kernels for each, for each architecture below. A kernel that spills registers
-is an error, and so is a warning.
+for each element type where it has kernels for each, for each architecture below. A kernel that spills
+registers is an error, and so is a warning.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def check(nvrtc: ctypes.CDLL, path: Path, types: int, architecture: str, verbose
     most = max((v[0] for v in report.values()), default=0)
     lines = [
         f"{path.name} {TYPES[types]} {architecture}: {'compiles' if good else 'FAILS'}, "
-        f"{len(report)} kernels, {most} registers at most, {len(spilling)} spill, {code >> 10} KiB, {took:.1f} s"
+        f"{len(report)} kernels, {most} registers at most, {len(spilling)} spill, "
+        f"{code >> 10} KiB, {took:.1f} s"
     ]
     if not good or warned:
         lines.append(log)
