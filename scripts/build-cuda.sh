@@ -14,7 +14,7 @@ flags=(-std=c++20 -O2 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wal
     -Wno-c23-extensions -isystem "$include" -isystem "$include/torch/csrc/api/include")
 cuda=(-isystem .deps/nvidia/cu13/include -I "$out")
 emulated=(-DTORCHGATE_EMULATED)
-link=(-shared -Wl,--allow-shlib-undefined -Wl,-z,defs -Wl,--as-needed -L.deps/torch/lib
+link=(-shared "-Wl,--allow-shlib-undefined" "-Wl,-z,defs" "-Wl,--as-needed" -L.deps/torch/lib
     -L.deps/nvidia/cu13/lib -lc10 -ltorch_cpu)
 
 mkdir -p "$out"

@@ -12,7 +12,7 @@ final class EngineStage: Sendable {
 
     private static let names = Atomic(0)
 
-    init(_ place: Place) throws {
+    init(_ place: Place, environment: [String: String] = [:]) throws {
         let number = Self.names.wrappingAdd(1, ordering: .relaxed).newValue
         let socket = "@torchgate-engine-test-\(getpid())-\(number)"
         var settings = SupervisorSettings()
@@ -27,7 +27,12 @@ final class EngineStage: Sendable {
             Thread.detachNewThread { EngineLoop(endpoint: endpoint, log: .silent).run() }
             launcher = SocketLauncher(path: socket)
         case .process:
-            launcher = SpawnLauncher(socketPath: socket, executable: Self.executable, nice: 0)
+            launcher = SpawnLauncher(
+                socketPath: socket,
+                executable: Self.executable,
+                environment: environment,
+                nice: 0
+            )
         }
         supervisor = EngineSupervisor(settings: settings, launcher: launcher)
     }

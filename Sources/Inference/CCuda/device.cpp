@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../CTorch/internal.hpp"
 #include "../CTorch/packed.hpp"
 #include "kernels.hpp"
 
@@ -146,7 +147,16 @@ void product(const at::Tensor &x, const at::Tensor &w, const at::Tensor &bias, c
 
 at::Tensor CudaDevice::linear(const at::Tensor &x, const at::Tensor &w, const at::Tensor *bias) {
     at::Tensor out = empty({x.size(0), w.size(0)}, x.scalar_type());
-    platform::perform([=, added = bias ? *bias : at::Tensor()] { product(x, w, added, out); });
+    // Few rows read the weight once, and a kernel of our own does that without more.
+    const bool few = x.size(0) <= 4 && x.scalar_type() != at::kFloat;
+    platform::perform([=, added = bias ? *bias : at::Tensor()] {
+        if (few) {
+            launch_gemv(code(x), data(x), x.size(0), data(w), added.defined() ? data(added) : nullptr, data(out),
+                        w.size(0), w.size(1));
+        } else {
+            product(x, w, added, out);
+        }
+    });
     return out;
 }
 
@@ -163,6 +173,15 @@ at::Tensor CudaDevice::rms_norm(const at::Tensor &x, const at::Tensor &w, float 
     at::Tensor out = empty(x.sizes(), x.scalar_type());
     platform::perform(
         [=] { launch_rms_norm(code(x), data(x), data(w), data(out), x.size(0), x.size(1), eps); });
+    return out;
+}
+
+at::Tensor CudaDevice::add_rms_norm(const at::Tensor &x, const at::Tensor &residual, const at::Tensor &w,
+                                    float eps) {
+    at::Tensor out = empty(x.sizes(), x.scalar_type());
+    platform::perform([=] {
+        launch_add_rms_norm(code(x), data(x), data(residual), data(w), data(out), x.size(0), x.size(1), eps);
+    });
     return out;
 }
 
@@ -266,7 +285,7 @@ at::Tensor CudaDevice::mix_rows(const at::Tensor &table, const int32_t *rows, co
 
 // Attention --------------------------------------------------------------------------------------
 
-at::Tensor CudaDevice::attention(const at::Tensor &qkv, int64_t heads, int64_t kv_heads, int64_t dim,
+at::Tensor CudaDevice::attention(const at::Tensor &qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim,
                                  float scale, int64_t window, const tg_run *runs, int64_t run_count) {
     const int64_t rows = qkv.size(0), layer = runs[0].layer, layers = runs[0].layers;
     TORCH_CHECK(layers > 0 && layer >= 0 && layer < layers, "attention: layer ", layer, " of ", layers);
@@ -287,10 +306,22 @@ at::Tensor CudaDevice::attention(const at::Tensor &qkv, int64_t heads, int64_t k
     }
     const CacheRows where{static_cast<void *const *>(bases.data), places.ints()};
     at::Tensor out = empty({rows, heads * dim}, qkv.scalar_type());
-    platform::perform([=] {
-        launch_kv_write(code(qkv), data(qkv), rows, heads, layout, where);
-        static_cast<void>(bases.keep), static_cast<void>(places.keep);
-    });
+    if (turn) {
+        const auto norm = [](tg_tensor w) { return w ? w->value : at::Tensor(); };
+        const Words positions = staged(stage_positions, stage_.positions, turn->positions, rows);
+        platform::perform([=, query = norm(turn->query_norm), key = norm(turn->key_norm),
+                           angles = turn->angles->value, eps = turn->eps] {
+            launch_rope_kv_write(code(qkv), data(qkv), rows, heads, layout, where,
+                                 query.defined() ? data(query) : nullptr, key.defined() ? data(key) : nullptr, eps,
+                                 static_cast<const float *>(data(angles)), angles.size(0), positions.ints(), false);
+            static_cast<void>(bases.keep), static_cast<void>(places.keep);
+        });
+    } else {
+        platform::perform([=] {
+            launch_kv_write(code(qkv), data(qkv), rows, heads, layout, where);
+            static_cast<void>(bases.keep), static_cast<void>(places.keep);
+        });
+    }
     // Runs of many rows go to the library one by one, where it takes such heads; the others together.
     const bool flash = !recording && platform::has_flash(qkv.scalar_type(), dim);
     for (int64_t r = 0, row = 0; r < run_count;) {

@@ -72,7 +72,9 @@ class CudaDevice final : public Device {
     void put_rows(const at::Tensor &to, const at::Tensor &from, bool adds) override;
     at::Tensor mix_rows(const at::Tensor &table, const int32_t *rows, const float *weights, int64_t count,
                         int64_t taps) override;
-    at::Tensor attention(const at::Tensor &qkv, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
+    at::Tensor add_rms_norm(const at::Tensor &x, const at::Tensor &residual, const at::Tensor &w,
+                            float eps) override;
+    at::Tensor attention(const at::Tensor &qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
                          int64_t window, const tg_run *runs, int64_t run_count) override;
     void segment_keep(const at::Tensor &rows, int64_t at, const at::Tensor &cache) override;
     at::Tensor segment_attention(const at::Tensor &queries, int64_t at, int64_t heads, int64_t dim, float scale,

@@ -32,7 +32,7 @@ Work *recording = nullptr;
 /// For tests: work that is done until the device is lost, and bytes that it has for sequences.
 int64_t setting(const char *name) {
     const char *text = std::getenv(name);
-    return text ? std::strtoll(text, nullptr, 10) : -1;
+    return text && *text ? std::strtoll(text, nullptr, 10) : -1;
 }
 
 int64_t left_until_fault = -1;

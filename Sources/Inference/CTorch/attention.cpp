@@ -6,6 +6,7 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "internal.hpp"
@@ -92,11 +93,25 @@ void attend(const Shape &shape, const T *qkv, T *out, const tg_run *runs, int64_
     });
 }
 
-}  // namespace
+/// Whether norms, angles and positions fit; where not, the separate operations say what is wrong.
+bool sound(tg_tensor qkv, const tg_turn &turn, int64_t heads, int64_t kv_heads, int64_t dim) {
+    const auto is_norm = [&](tg_tensor w) {
+        return !w || (w->device == qkv->device && w->value.dim() == 1 && w->value.size(0) == dim &&
+                      w->value.is_contiguous() && w->value.scalar_type() == qkv->value.scalar_type());
+    };
+    const tg_tensor angles = turn.angles;
+    if (!angles || angles->device != qkv->device || angles->value.dim() != 2 || angles->value.size(1) != dim ||
+        angles->value.scalar_type() != at::kFloat || !angles->value.is_contiguous() || qkv->value.dim() != 2 ||
+        qkv->value.size(1) != (heads + 2 * kv_heads) * dim || !is_norm(turn.query_norm) || !is_norm(turn.key_norm)) {
+        return false;
+    }
+    const int32_t *end = turn.positions + qkv->value.size(0);
+    return std::all_of(turn.positions, end,
+                       [&](int32_t position) { return position >= 0 && position < angles->value.size(0); });
+}
 
-extern "C" tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim,
-                                  float scale, int64_t window, const tg_run *runs,
-                                  int64_t run_count) noexcept {
+tg_tensor attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
+                    int64_t window, const tg_run *runs, int64_t run_count) noexcept {
     return tg::answer([&]() -> tg::Placed {
         const at::Tensor &rows = tg::matrix(qkv, "attention input");
         TORCH_CHECK(heads > 0 && kv_heads > 0 && window > 0 && heads % kv_heads == 0 && dim > 0 &&
@@ -114,7 +129,7 @@ extern "C" tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads
         TORCH_CHECK(total == rows.size(0), "attention: runs of ", total, " rows, input of ", rows.size(0));
         if (tg::Device *device = tg::device_of(qkv)) {
             at::Tensor out =
-                device->attention(rows, heads, kv_heads, dim, scale, window, runs, run_count);
+                device->attention(rows, turn, heads, kv_heads, dim, scale, window, runs, run_count);
             return {std::move(out), device};
         }
         at::Tensor out = at::empty({total, heads * dim}, rows.options());
@@ -132,4 +147,27 @@ extern "C" tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads
         }
         return out;
     });
+}
+
+}  // namespace
+
+extern "C" {
+
+tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim, float scale, int64_t window,
+                       const tg_run *runs, int64_t run_count) noexcept {
+    return attention(qkv, nullptr, heads, kv_heads, dim, scale, window, runs, run_count);
+}
+
+tg_tensor tg_turned_attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim,
+                              float scale, int64_t window, const tg_run *runs, int64_t run_count) noexcept {
+    // The device's kernel does it while it writes keys and values.
+    if (qkv && qkv->device && dim <= 256 && dim % 2 == 0 && sound(qkv, *turn, heads, kv_heads, dim)) {
+        return attention(qkv, turn, heads, kv_heads, dim, scale, window, runs, run_count);
+    }
+    const bool turned =
+        (!turn->query_norm || tg_head_norm(qkv, 0, heads, dim, turn->query_norm, turn->eps)) &&
+        (!turn->key_norm || tg_head_norm(qkv, heads * dim, kv_heads, dim, turn->key_norm, turn->eps)) &&
+        tg_rope(qkv, 0, heads + kv_heads, dim, turn->angles, turn->positions, tg_size(qkv, 0), false);
+    return turned ? attention(qkv, nullptr, heads, kv_heads, dim, scale, window, runs, run_count) : nullptr;
+}
 }

@@ -94,7 +94,7 @@ public final class Decoder: CausalLanguageModel {
         let table = try model.table("embed_tokens", rows: config.vocabulary, columns: config.hidden)
         embedding = Embedding(table, as: reader.dtype)
         blocks = try (0..<config.layers).map {
-            try DecoderBlock(model["layers.\($0)"], config, layer: $0, rotary)
+            try DecoderBlock(model["layers.\($0)"], config, layer: $0)
         }
         norm = try model.norm("norm", size: config.hidden, epsilon: config.epsilon)
         head =
@@ -153,15 +153,21 @@ public final class Decoder: CausalLanguageModel {
             Torch.fail("a step whose runs, positions or output rows do not fit its rows")
             return Tensor.undefined
         }
-        var x = embedding(step.input)  // [T, D]
-        for part in step.replacements { x.put(part.features.rows.rows(part.range), at: part.row) }
+        let embedded = embedding(step.input)  // [T, D]
+        for part in step.replacements {
+            embedded.put(part.features.rows.rows(part.range), at: part.row)
+        }
         let turns = rotary.turns(step.positions)
+        var isOwn = false
+        if case .tokens = step.input { isOwn = true }
+        var stream = Residual(embedded, isOwn: isOwn)  // [T, D]
         for (layer, block) in blocks.enumerated() {
-            x = block(x, step, turns)  // [T, D]
+            block(&stream, step, turns)
             for part in step.replacements where layer < part.features.deep.count {
-                x.add(part.features.deep[layer].rows(part.range), at: part.row)
+                stream.settled().add(part.features.deep[layer].rows(part.range), at: part.row)
             }
         }
+        var x = stream.settled()
         guard x.isDefined else { return x }
         for run in step.runs { (run.state as? KVState)?.advance(by: run.count) }
         guard !step.outputRows.isEmpty else { return .empty([0, config.vocabulary], .float32) }
@@ -172,15 +178,15 @@ public final class Decoder: CausalLanguageModel {
     }
 }
 
-/// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
+/// Adds `attention(norm(x))`, then `mlp(norm(x))`.
 struct DecoderBlock {
     private let attention: DecoderAttention
     private let mlp: SwiGLU
     private let inputNorm, outputNorm: RMSNorm
 
-    init(_ w: WeightScope, _ c: DecoderConfig, layer: Int, _ rotary: RotaryEmbedding) throws {
+    init(_ w: WeightScope, _ c: DecoderConfig, layer: Int) throws {
         inputNorm = try w.norm("input_layernorm", size: c.hidden, epsilon: c.epsilon)
-        attention = try DecoderAttention(w["self_attn"], c, layer: layer, rotary)
+        attention = try DecoderAttention(w["self_attn"], c, layer: layer)
         outputNorm = try w.norm("post_attention_layernorm", size: c.hidden, epsilon: c.epsilon)
         mlp = SwiGLU(
             gateUp: try w["mlp"].linear(
@@ -193,20 +199,19 @@ struct DecoderBlock {
         )
     }
 
-    func callAsFunction(_ x: Tensor, _ step: Step, _ turns: RotaryEmbedding.Turns) -> Tensor {
-        let h = x + attention(inputNorm(x), step, turns)
-        return h + mlp(outputNorm(h))
+    func callAsFunction(_ x: inout Residual, _ step: Step, _ turns: RotaryEmbedding.Turns) {
+        x.add(attention(x.normed(inputNorm), step, turns))
+        x.add(mlp(x.normed(outputNorm)))
     }
 }
 
 private struct DecoderAttention {
     let qkv, output: Linear
-    let queryNorm, keyNorm: RMSNorm?
-    let rotary: RotaryEmbedding
+    let norms: (query: RMSNorm, key: RMSNorm)?
     let attention: Attention
-    let heads, keyHeads, headSize, layer: Int
+    let layer: Int
 
-    init(_ w: WeightScope, _ c: DecoderConfig, layer: Int, _ rotary: RotaryEmbedding) throws {
+    init(_ w: WeightScope, _ c: DecoderConfig, layer: Int) throws {
         let queries = c.heads * c.headSize
         let keys = c.keyHeads * c.headSize
         qkv = try w.linear(
@@ -216,30 +221,22 @@ private struct DecoderAttention {
             bias: c.inputBias
         )
         output = try w.linear("o_proj", from: queries, to: c.hidden, bias: c.outputBias)
-        func norm(_ name: String) throws -> RMSNorm? {
-            c.headNorms ? try w.norm(name, size: c.headSize, epsilon: c.epsilon) : nil
+        func norm(_ name: String) throws -> RMSNorm {
+            try w.norm(name, size: c.headSize, epsilon: c.epsilon)
         }
-        queryNorm = try norm("q_norm")
-        keyNorm = try norm("k_norm")
+        norms = c.headNorms ? (try norm("q_norm"), try norm("k_norm")) : nil
         attention = Attention(
             heads: c.heads,
             keyHeads: c.keyHeads,
             headSize: c.headSize,
             window: c.windows[layer]
         )
-        heads = c.heads
-        keyHeads = c.keyHeads
-        headSize = c.headSize
         self.layer = layer
-        self.rotary = rotary
     }
 
     func callAsFunction(_ x: Tensor, _ step: Step, _ turns: RotaryEmbedding.Turns) -> Tensor {
-        var rows = qkv(x)  // [T, (H + 2 · G) · E]
-        if let queryNorm { rows = queryNorm(rows, column: 0, heads: heads) }
-        if let keyNorm { rows = keyNorm(rows, column: heads * headSize, heads: keyHeads) }
-        let turned = rotary(rows, column: 0, heads: heads + keyHeads, turns: turns)
-        let mixed = attention(turned, layer: layer, runs: step.runs)  // [T, H · E]
-        return output(mixed)  // [T, D]
+        let rows = qkv(x)  // [T, (H + 2 · G) · E]
+        let mixed = attention(rows, norms: norms, turns: turns, layer: layer, runs: step.runs)
+        return output(mixed)  // [T, H · E] to [T, D]
     }
 }

@@ -24,18 +24,7 @@ public struct Attention {
     /// The new keys and values enter the slots; their lengths are the caller's to advance, once all
     /// layers have run.
     public func callAsFunction(_ qkv: Tensor, layer: Int, runs: [Step.Run]) -> Tensor {
-        var packed: [tg_run] = []
-        packed.reserveCapacity(runs.count)
-        for run in runs {
-            guard let state = run.state as? KVState, state.shape.keyHeads == keyHeads,
-                state.shape.headSize == headSize, state.shape.dtype == qkv.dtype,
-                layer < state.shape.layers
-            else {
-                Torch.fail("attention over a sequence state of another model")
-                return Tensor(nil)
-            }
-            packed.append(state.run(layer: layer, count: run.count))
-        }
+        guard let packed = packed(runs, layer, qkv) else { return .undefined }
         return qkv.attention(
             heads: heads,
             keyHeads: keyHeads,
@@ -44,5 +33,45 @@ public struct Attention {
             window: window,
             runs: packed
         )
+    }
+
+    /// The same for `qkv` whose queries and keys are not turned yet.
+    ///
+    /// They get the head norms first, if there are any. What `qkv` holds afterwards is not said.
+    public func callAsFunction(
+        _ qkv: Tensor,
+        norms: (query: RMSNorm, key: RMSNorm)?,
+        turns: RotaryEmbedding.Turns,
+        layer: Int,
+        runs: [Step.Run]
+    ) -> Tensor {
+        guard let packed = packed(runs, layer, qkv) else { return .undefined }
+        return qkv.attention(
+            turnedBy: turns.angles,
+            positions: turns.rows,
+            norms: norms.map { ($0.query.weight, $0.key.weight, $0.query.epsilon) },
+            heads: heads,
+            keyHeads: keyHeads,
+            size: headSize,
+            scale: 1 / Float(headSize).squareRoot(),
+            window: window,
+            runs: packed
+        )
+    }
+
+    private func packed(_ runs: [Step.Run], _ layer: Int, _ qkv: Tensor) -> [tg_run]? {
+        var packed: [tg_run] = []
+        packed.reserveCapacity(runs.count)
+        for run in runs {
+            guard let state = run.state as? KVState, state.shape.keyHeads == keyHeads,
+                state.shape.headSize == headSize, state.shape.dtype == qkv.dtype,
+                layer < state.shape.layers
+            else {
+                Torch.fail("attention over a sequence state of another model")
+                return nil
+            }
+            packed.append(state.run(layer: layer, count: run.count))
+        }
+        return packed
     }
 }

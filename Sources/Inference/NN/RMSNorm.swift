@@ -2,13 +2,18 @@ public import Torch
 
 /// Root mean square normalisation (Zhang and Sennrich 2019): in float32, rounded, then scaled.
 public struct RMSNorm {
-    private let weight: Tensor
-    private let epsilon: Float
+    let weight: Tensor
+    let epsilon: Float
 
     /// A norm with `weight` `[D]`.
     public init(_ weight: Tensor, epsilon: Float) {
         self.weight = weight
         self.epsilon = epsilon
+    }
+
+    /// The norm of `residual` `[T, D]` after `x` was added to it, in place.
+    public func callAsFunction(adding x: Tensor, to residual: Tensor) -> Tensor {
+        x.rmsNorm(addedTo: residual, weight, epsilon: epsilon)
     }
 
     /// `[T, D]` to `[T, D]`.

@@ -54,6 +54,11 @@ extension Tensor {
         Tensor(tg_rms_norm(handle, weight.handle, epsilon))
     }
 
+    /// Adds `self` to `residual` in place, and answers `rmsNorm` of the sum.
+    public func rmsNorm(addedTo residual: Tensor, _ weight: Tensor, epsilon: Float) -> Tensor {
+        Tensor(tg_add_rms_norm(handle, residual.handle, weight.handle, epsilon))
+    }
+
     /// `(x - mean) · rsqrt(variance + epsilon) · weight [D] + bias [D]` over the last axis of `[T, D]`;
     /// without weight or bias that step is left out.
     public func layerNorm(weight: Tensor? = nil, bias: Tensor? = nil, epsilon: Float) -> Tensor {
@@ -135,6 +140,49 @@ extension Tensor {
                 Int64(runs.count)
             )
         )
+    }
+
+    /// The same for rows `[T, (heads + 2 · keyHeads) · size]` that are not turned yet: queries and keys get
+    /// the head norms that are given and are rotated by `angles` on the way, in place.
+    package func attention(
+        turnedBy angles: Tensor,
+        positions: [Int32],
+        norms: (query: Tensor, key: Tensor, epsilon: Float)?,
+        heads: Int,
+        keyHeads: Int,
+        size: Int,
+        scale: Float,
+        window: Int,
+        runs: [tg_run]
+    ) -> Tensor {
+        guard positions.count == shape.first else {
+            Torch.fail("\(positions.count) positions for rows \(shape)")
+            return .undefined
+        }
+        return withExtendedLifetime((angles, norms)) {
+            positions.withUnsafeBufferPointer { positions in
+                var turn = tg_turn(
+                    query_norm: norms?.query.handle,
+                    key_norm: norms?.key.handle,
+                    angles: angles.handle,
+                    positions: positions.baseAddress,
+                    eps: norms?.epsilon ?? 0
+                )
+                return Tensor(
+                    tg_turned_attention(
+                        handle,
+                        &turn,
+                        Int64(heads),
+                        Int64(keyHeads),
+                        Int64(size),
+                        scale,
+                        Int64(window),
+                        runs,
+                        Int64(runs.count)
+                    )
+                )
+            }
+        }
     }
 
     /// For each row the sum over the rows before it of `(q · their q) · their value`.

@@ -105,6 +105,8 @@ tg_tensor tg_linear(tg_tensor x, tg_tensor w, tg_tensor bias) TG_NOEXCEPT;
 tg_tensor tg_embedding(tg_tensor w, const int32_t *ids, int64_t count) TG_NOEXCEPT;
 // x · rsqrt(mean(x²) + eps) over the last axis in float32, rounded, then · w [D].
 tg_tensor tg_rms_norm(tg_tensor x, tg_tensor w, float eps) TG_NOEXCEPT;
+// residual [T, D] += x, in place; then the same of the sum.
+tg_tensor tg_add_rms_norm(tg_tensor x, tg_tensor residual, tg_tensor w, float eps) TG_NOEXCEPT;
 // The same over each of `heads` heads of `dim`, in place, in columns from `column` of x [T, *]; w [dim].
 bool tg_head_norm(tg_tensor x, int64_t column, int64_t heads, int64_t dim, tg_tensor w,
                   float eps) TG_NOEXCEPT;
@@ -136,6 +138,18 @@ typedef struct tg_run {
 // key blocks of 64 with running maximum and sum. A row sees the last `window` keys up to its own.
 tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
                        int64_t window, const tg_run *runs, int64_t run_count) TG_NOEXCEPT;
+
+// What is done to queries and keys before: head norms (NULL: none), then tg_rope with `angles`.
+typedef struct tg_turn {
+    tg_tensor query_norm, key_norm, angles;
+    const int32_t *positions;  // one a row
+    float eps;
+} tg_turn;
+
+// tg_attention of rows that are normalised and turned on the way, in place; what of the keys is not said.
+tg_tensor tg_turned_attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim,
+                              float scale, int64_t window, const tg_run *runs,
+                              int64_t run_count) TG_NOEXCEPT;
 
 // Images and clips -----------------------------------------------------------------------------
 

@@ -1,0 +1,70 @@
+"""Where models run: without a GPU nothing of CUDA is loaded; the emulated one serves as a GPU would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House
+
+LIBRARIES = Path(__file__).resolve().parents[2] / ".build/cuda"
+HAS_GPU = Path("/dev/nvidiactl").exists()
+
+
+def device_lines(house: House) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in house.log.splitlines() if line.startswith("{")]
+    return [line for line in lines if line.get("room") == "torchgate-engine" and "device" in line]
+
+
+@pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
+def test_without_a_driver_the_cpu_serves_and_nothing_of_cuda_is_loaded(
+    new_house: Callable[..., House], tiny_models: Path
+) -> None:
+    assert (LIBRARIES / "libtorchgate_cuda.so").exists(), "built without a GPU"
+    settings = {"DEVICE": "auto", "LOG_FORMAT": "json"}
+    house = new_house(settings, model="llama-tied", models_dir=str(tiny_models))
+    assert house.chat("Hello", max_tokens=4).status == 200
+    (line,) = device_lines(house)
+    assert line["device"] == "cpu"
+    assert line["message"] == "no NVIDIA driver: libcuda.so.1 not found"
+    (pid,) = house.engine_pids()
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    assert "libtorch_cpu" in maps
+    for name in ("libcuda", "libtorch_cuda", "libc10_cuda", "libcudart", "libnvrtc", "libtorchgate_cuda"):
+        assert name not in maps, name
+
+
+@pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
+def test_a_gpu_that_is_demanded_and_missing_is_a_load_failure(
+    new_house: Callable[..., House], tiny_models: Path
+) -> None:
+    settings = {"DEVICE": "cuda", "LOG_FORMAT": "json"}
+    house = new_house(settings, model="llama-tied", models_dir=str(tiny_models))
+    answer = house.chat("Hello", max_tokens=4)
+    assert answer.status == 503
+    assert answer.error["code"] == "device_unavailable"
+    assert "no NVIDIA driver: libcuda.so.1 not found" in house.log
+
+
+def test_the_emulated_device_says_what_the_cpu_says(
+    new_house: Callable[..., House], tiny_models: Path
+) -> None:
+    fields = {"max_tokens": 24, "temperature": 0}
+    answers = []
+    for settings in (
+        {"DEVICE": "cpu", "DTYPE": "float32"},
+        {
+            "DEVICE": "cuda",
+            "DTYPE": "float32",
+            "DEVICE_LIBRARY": str(LIBRARIES / "libtorchgate_emulated.so"),
+        },
+    ):
+        house = new_house(settings, model="llama-tied", models_dir=str(tiny_models))
+        answers.append([house.chat(text, **fields).text for text in ("Hello", "Tell me more")])
+        device = house.status()["model"]["device"]
+        house.stop()
+    assert device == "emulated:0"
+    assert answers[0] == answers[1]
