@@ -70,8 +70,8 @@ void launch_add_in_place(tg_dtype type, void *to, const void *from, int64_t coun
 void launch_mix_rows(const float *table, int64_t table_rows, int64_t columns, const int32_t *rows,
                      const float *weights, int64_t count, int64_t taps, float *out);
 // out [rows, n] = x [rows, k] · w [n, k]ᵀ + bias (or null), for up to 8 rows.
-void launch_gemv(tg_dtype type, const void *x, int64_t rows, const void *w, const void *bias, void *out, int64_t n,
-                 int64_t k);
+void launch_gemv(tg_dtype type, const void *x, int64_t rows, const void *w, const void *bias, void *out,
+                 int64_t n, int64_t k);
 void launch_transpose(tg_dtype type, const void *x, int64_t rows, int64_t columns, void *out);
 
 // Attention --------------------------------------------------------------------------------------
@@ -79,15 +79,15 @@ void launch_transpose(tg_dtype type, const void *x, int64_t rows, int64_t column
 // Keys and values of qkv [rows, (heads + 2 · kv_heads) · dim] into the caches.
 void launch_kv_write(tg_dtype type, const void *qkv, int64_t rows, int64_t heads, const CacheLayout &layout,
                      CacheRows where);
-// Head norms (weights may be null), rope and kv_write in one: queries are turned in place, keys and values of qkv
-// stay as they are. dim is even, at most 256.
+// Head norms (weights may be null), rope and kv_write in one: queries are turned in place, keys and values of
+// qkv stay as they are. dim is even, at most 256.
 void launch_rope_kv_write(tg_dtype type, void *qkv, int64_t rows, int64_t heads, const CacheLayout &layout,
                           CacheRows where, const void *query_norm, const void *key_norm, float eps,
                           const float *angles, int64_t table_rows, const int32_t *positions, bool wide);
 // Bytes of scratch for `rows` rows that see up to `longest` keys.
 int64_t attention_scratch_bytes(int64_t rows, int64_t heads, int64_t dim, int64_t longest);
-// Causal attention of queries in qkv over what kv_write has put: each row sees the last `window` keys up to its
-// own. For decodes and any other rows; `longest` bounds places + 1 and fixes the grid.
+// Causal attention of queries in qkv over what kv_write has put: each row sees the last `window` keys up to
+// its own. For decodes and any other rows; `longest` bounds places + 1 and fixes the grid.
 void launch_attention(tg_dtype type, const void *qkv, int64_t rows, int64_t heads, const CacheLayout &layout,
                       CacheRows where, float scale, int64_t window, int64_t longest, void *scratch, void *out);
 // Attention without order: queries [rows, heads · dim], of which row r sees keys and values of kv

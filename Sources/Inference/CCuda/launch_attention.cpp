@@ -32,12 +32,15 @@ struct Block {
     unsigned threads, shared;
 };
 
-/// The queries as floats, the weights of a tile and two tiles a warp; no more than any device from sm_80 on has.
+/// The queries as floats, the weights of a tile and two tiles a warp; no more than any device from sm_80 on
+/// has.
 Block block_for(tg_dtype type, int64_t queries, int64_t dim) {
     const int64_t pack = pack_of(type), padded = ceiling(dim, pack) * pack;
     for (const int64_t warps : {4, 2, 1}) {
-        const int64_t tiles = 2 * 32 * (padded + pack) * element_size(type), part = queries * (columns_for(dim) + 2) * 4;
-        const int64_t bytes = queries * padded * 4 + warps * (32 * queries * 4 + (tiles > part ? tiles : part));
+        const int64_t tiles = 2 * 32 * (padded + pack) * element_size(type),
+                      part = queries * (columns_for(dim) + 2) * 4;
+        const int64_t bytes =
+            queries * padded * 4 + warps * (32 * queries * 4 + (tiles > part ? tiles : part));
         if (bytes <= 99 << 10 || warps == 1) return {unsigned(warps * kLanes), unsigned(bytes)};
     }
     return {};
@@ -49,19 +52,20 @@ void launch_kv_write(tg_dtype type, const void *qkv, int64_t rows, int64_t heads
                      CacheRows where) {
     if (rows == 0) return;
     const unsigned threads = threads_for(ceiling(layout.kv_heads * layout.dim, pack_of(type)), 256);
-    start("kv_write" + suffix(type), {blocks(rows), 1, 1}, {threads, 1, 1}, 0, qkv, whole(heads), cache_of(layout),
-          where.bases, where.places);
+    start("kv_write" + suffix(type), {blocks(rows), 1, 1}, {threads, 1, 1}, 0, qkv, whole(heads),
+          cache_of(layout), where.bases, where.places);
 }
 
 void launch_rope_kv_write(tg_dtype type, void *qkv, int64_t rows, int64_t heads, const CacheLayout &layout,
                           CacheRows where, const void *query_norm, const void *key_norm, float eps,
                           const float *angles, int64_t table_rows, const int32_t *positions, bool wide) {
     if (rows == 0) return;
-    if (layout.dim % 2) throw std::runtime_error("heads of " + std::to_string(layout.dim) + " cannot be turned");
+    if (layout.dim % 2)
+        throw std::runtime_error("heads of " + std::to_string(layout.dim) + " cannot be turned");
     const int64_t items = rows * (heads + 2 * layout.kv_heads);
-    start("rope_kv_write" + suffix(type), {blocks(ceiling(items, 4)), 1, 1}, {128, 1, 1}, 0, qkv, items, whole(heads),
-          cache_of(layout), where.bases, where.places, query_norm, key_norm, eps, angles, whole(table_rows),
-          positions, int(wide));
+    start("rope_kv_write" + suffix(type), {blocks(ceiling(items, 4)), 1, 1}, {128, 1, 1}, 0, qkv, items,
+          whole(heads), cache_of(layout), where.bases, where.places, query_norm, key_norm, eps, angles,
+          whole(table_rows), positions, int(wide));
 }
 
 int64_t attention_scratch_bytes(int64_t rows, int64_t heads, int64_t dim, int64_t longest) {
@@ -70,7 +74,8 @@ int64_t attention_scratch_bytes(int64_t rows, int64_t heads, int64_t dim, int64_
 }
 
 void launch_attention(tg_dtype type, const void *qkv, int64_t rows, int64_t heads, const CacheLayout &layout,
-                      CacheRows where, float scale, int64_t window, int64_t longest, void *scratch, void *out) {
+                      CacheRows where, float scale, int64_t window, int64_t longest, void *scratch,
+                      void *out) {
     if (rows == 0) return;
     if (layout.kv_heads <= 0 || heads % layout.kv_heads) {
         throw std::runtime_error(std::to_string(heads) + " heads for " + std::to_string(layout.kv_heads));
@@ -90,22 +95,24 @@ void launch_attention(tg_dtype type, const void *qkv, int64_t rows, int64_t head
         const void *from = bytes + at * (heads + 2 * layout.kv_heads) * layout.dim * element_size(type);
         void *answer = to + at * heads * layout.dim * element_size(type);
         start(name, {blocks(parts), blocks(layout.kv_heads * ceiling(group, together)), blocks(here)},
-              {block.threads, 1, 1}, block.shared, from, whole(heads), cache, where.bases + at, where.places + at, scale,
-              window, scratch, answer);
+              {block.threads, 1, 1}, block.shared, from, whole(heads), cache, where.bases + at,
+              where.places + at, scale, window, scratch, answer);
     }
     if (parts == 1) return;
-    start("attention_combine" + suffix(type), {blocks(heads), blocks(rows), 1}, {threads_for(layout.dim, 128), 1, 1},
-          0, scratch, cache.dim, where.bases, where.places, window, whole(parts), out);
+    start("attention_combine" + suffix(type), {blocks(heads), blocks(rows), 1},
+          {threads_for(layout.dim, 128), 1, 1}, 0, scratch, cache.dim, where.bases, where.places, window,
+          whole(parts), out);
 }
 
 void launch_segment_attention(tg_dtype type, const void *queries, int64_t rows, int64_t heads, int64_t dim,
-                              float scale, const void *kv, const int32_t *first, const int32_t *end, void *out) {
+                              float scale, const void *kv, const int32_t *first, const int32_t *end,
+                              void *out) {
     if (rows == 0) return;
     if (dim <= 0 || dim > 256) throw std::runtime_error("heads of " + std::to_string(dim));
     const Block block = block_for(type, 8, dim);
     start("segment_attention" + suffix(type) + '_' + std::to_string(columns_for(dim)),
-          {blocks(ceiling(rows, 8)), blocks(heads), 1}, {block.threads, 1, 1}, block.shared, queries, whole(rows),
-          whole(heads), whole(dim), scale, kv, first, end, out);
+          {blocks(ceiling(rows, 8)), blocks(heads), 1}, {block.threads, 1, 1}, block.shared, queries,
+          whole(rows), whole(heads), whole(dim), scale, kv, first, end, out);
 }
 
 }  // namespace tg::device

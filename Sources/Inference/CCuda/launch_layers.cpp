@@ -19,14 +19,15 @@ void binary(const char *name, tg_dtype type, const void *a, const void *b, void 
 
 }  // namespace
 
-void launch_embedding(tg_dtype type, const void *table, int64_t vocabulary, int64_t columns, const int32_t *ids,
-                      int64_t rows, void *out) {
+void launch_embedding(tg_dtype type, const void *table, int64_t vocabulary, int64_t columns,
+                      const int32_t *ids, int64_t rows, void *out) {
     if (rows == 0) return;
     start("take_rows" + suffix(type), {blocks(rows), 1, 1}, {row_threads(type, columns, 256), 1, 1}, 0, table,
           vocabulary, whole(columns), ids, out);
 }
 
-void launch_take_rows(tg_dtype type, const void *x, int64_t columns, const int32_t *rows, int64_t count, void *out) {
+void launch_take_rows(tg_dtype type, const void *x, int64_t columns, const int32_t *rows, int64_t count,
+                      void *out) {
     launch_embedding(type, x, INT32_MAX, columns, rows, count, out);
 }
 
@@ -38,30 +39,31 @@ void launch_rms_norm(tg_dtype type, const void *x, const void *w, void *out, int
 void launch_add_rms_norm(tg_dtype type, const void *x, void *residual, const void *w, void *out, int64_t rows,
                          int64_t columns, float eps) {
     if (rows == 0) return;
-    start("rms_norm" + suffix(type), {blocks(rows), 1, 1}, {row_threads(type, columns, 1024), 1, 1}, 0, x, residual,
-          w, out, whole(columns), eps);
+    start("rms_norm" + suffix(type), {blocks(rows), 1, 1}, {row_threads(type, columns, 1024), 1, 1}, 0, x,
+          residual, w, out, whole(columns), eps);
 }
 
 void launch_head_norm(tg_dtype type, void *x, int64_t rows, int64_t stride, int64_t column, int64_t heads,
                       int64_t dim, const void *w, float eps) {
     if (rows == 0 || heads == 0) return;
-    start("head_norm" + suffix(type), {blocks(ceiling(rows * heads, 4)), 1, 1}, {128, 1, 1}, 0, x, rows * heads,
-          whole(stride), whole(column), whole(heads), whole(dim), w, eps);
+    start("head_norm" + suffix(type), {blocks(ceiling(rows * heads, 4)), 1, 1}, {128, 1, 1}, 0, x,
+          rows * heads, whole(stride), whole(column), whole(heads), whole(dim), w, eps);
 }
 
 void launch_layer_norm(tg_dtype type, const void *x, const void *w, const void *bias, void *out, int64_t rows,
                        int64_t columns, float eps) {
     if (rows == 0) return;
-    start("layer_norm" + suffix(type), {blocks(rows), 1, 1}, {row_threads(type, columns, 1024), 1, 1}, 0, x, w,
-          bias, out, whole(columns), eps);
+    start("layer_norm" + suffix(type), {blocks(rows), 1, 1}, {row_threads(type, columns, 1024), 1, 1}, 0, x,
+          w, bias, out, whole(columns), eps);
 }
 
-void launch_rope(tg_dtype type, void *x, int64_t rows, int64_t stride, int64_t column, int64_t heads, int64_t dim,
-                 const float *angles, int64_t table_rows, const int32_t *positions, bool wide) {
+void launch_rope(tg_dtype type, void *x, int64_t rows, int64_t stride, int64_t column, int64_t heads,
+                 int64_t dim, const float *angles, int64_t table_rows, const int32_t *positions, bool wide) {
     if (rows == 0 || heads == 0 || dim == 0) return;
     const unsigned threads = threads_for(heads * dim / 2, 256);
-    start("rope" + suffix(type), {blocks(rows), blocks(ceiling(heads * dim / 2, threads)), 1}, {threads, 1, 1}, 0, x,
-          whole(stride), whole(column), whole(heads), whole(dim), angles, whole(table_rows), positions, int(wide));
+    start("rope" + suffix(type), {blocks(rows), blocks(ceiling(heads * dim / 2, threads)), 1},
+          {threads, 1, 1}, 0, x, whole(stride), whole(column), whole(heads), whole(dim), angles,
+          whole(table_rows), positions, int(wide));
 }
 
 void launch_swiglu(tg_dtype type, const void *x, void *out, int64_t rows, int64_t width) {
@@ -73,7 +75,8 @@ void launch_swiglu(tg_dtype type, const void *x, void *out, int64_t rows, int64_
 
 void launch_gelu(tg_dtype type, const void *x, void *out, int64_t count, bool by_tanh) {
     if (count == 0) return;
-    start("gelu" + suffix(type), element_grid(count, pack_of(type)), {256, 1, 1}, 0, x, out, count, int(by_tanh));
+    start("gelu" + suffix(type), element_grid(count, pack_of(type)), {256, 1, 1}, 0, x, out, count,
+          int(by_tanh));
 }
 
 void launch_relu(tg_dtype type, const void *x, void *out, int64_t count) {
@@ -107,12 +110,12 @@ void launch_mix_rows(const float *table, int64_t table_rows, int64_t columns, co
 
 void launch_transpose(tg_dtype type, const void *x, int64_t rows, int64_t columns, void *out) {
     if (rows == 0 || columns == 0) return;
-    start("transpose" + suffix(type), {blocks(ceiling(columns, 32)), blocks(ceiling(rows, 32)), 1}, {32, 8, 1}, 0, x,
-          whole(rows), whole(columns), out);
+    start("transpose" + suffix(type), {blocks(ceiling(columns, 32)), blocks(ceiling(rows, 32)), 1},
+          {32, 8, 1}, 0, x, whole(rows), whole(columns), out);
 }
 
-void launch_gemv(tg_dtype type, const void *x, int64_t rows, const void *w, const void *bias, void *out, int64_t n,
-                 int64_t k) {
+void launch_gemv(tg_dtype type, const void *x, int64_t rows, const void *w, const void *bias, void *out,
+                 int64_t n, int64_t k) {
     if (rows == 0 || n == 0) return;
     if (rows > 8) throw std::runtime_error(std::to_string(rows) + " rows for a product with few");
     const int64_t inputs = rows <= 2 ? rows : rows <= 4 ? 4 : 8;

@@ -6,7 +6,8 @@
 namespace tg::device {
 
 // The kernel declares both once more.
-static_assert(sizeof(SampleRow) == 80 && offsetof(SampleRow, seed) == 32 && offsetof(SampleRow, mask_words) == 76);
+static_assert(sizeof(SampleRow) == 80 && offsetof(SampleRow, seed) == 32 &&
+              offsetof(SampleRow, mask_words) == 76);
 static_assert(sizeof(tg_sampled) == 176 && offsetof(tg_sampled, top_tokens) == 16);
 
 void launch_sample(const float *logits, int64_t rows, int64_t vocabulary, const SampleRow *how,
@@ -14,7 +15,8 @@ void launch_sample(const float *logits, int64_t rows, int64_t vocabulary, const 
     if (rows == 0) return;
     // SampleScratch: 1024 keys, 2048 counts, five more words and padding.
     const unsigned shared = 1024 * 8 + 2048 * 4 + 24;
-    start("sample", {blocks(rows), 1, 1}, {512, 1, 1}, shared, logits, whole(vocabulary), how, arena, scratch, out);
+    start("sample", {blocks(rows), 1, 1}, {512, 1, 1}, shared, logits, whole(vocabulary), how, arena, scratch,
+          out);
 }
 
 void launch_sampled_ids(const tg_sampled *answers, int64_t rows, int32_t *ids) {

@@ -6,8 +6,8 @@
 namespace tg::device {
 
 // The kernels declare both once more.
-static_assert(sizeof(QuantPart) == 128 && offsetof(QuantPart, first) == 16 && offsetof(QuantPart, codes) == 48 &&
-              offsetof(QuantPart, table) == 64);
+static_assert(sizeof(QuantPart) == 128 && offsetof(QuantPart, first) == 16 &&
+              offsetof(QuantPart, codes) == 48 && offsetof(QuantPart, table) == 64);
 static_assert(int(Scales::plain) == 0 && int(Scales::halved) == 3 && int(Scales::table) == 5);
 
 namespace {
@@ -22,25 +22,27 @@ std::string kind(const QuantPart &part) {
 
 void launch_unpack(const QuantPart &part, int64_t row, int64_t rows, tg_dtype type, void *out) {
     if (rows == 0) return;
-    if (row < 0 || row > part.rows - rows) throw std::runtime_error("rows beyond a part of a quantised weight");
+    if (row < 0 || row > part.rows - rows)
+        throw std::runtime_error("rows beyond a part of a quantised weight");
     const int64_t first = row / kTile, end = ceiling(row + rows, kTile);
     const unsigned threads = threads_for(part.blocks() * kLanes, 256);
     // A grid has at most 65,535 tiles.
     for (int64_t tile = first; tile < end; tile += 65535) {
         const int64_t tiles = end - tile < 65535 ? end - tile : 65535;
         const int64_t from = tile == first ? row : tile * kTile;
-        const int64_t here = (tile + tiles) * kTile < row + rows ? (tile + tiles) * kTile - from : row + rows - from;
+        const int64_t here =
+            (tile + tiles) * kTile < row + rows ? (tile + tiles) * kTile - from : row + rows - from;
         void *to = static_cast<char *>(out) + (from - row) * part.columns * element_size(type);
         start("unpack_" + kind(part) + suffix(type),
-              {blocks(ceiling(part.blocks() * kLanes, threads)), blocks(tiles), 1}, {threads, 1, 1}, 0, part, from,
-              here, to);
+              {blocks(ceiling(part.blocks() * kLanes, threads)), blocks(tiles), 1}, {threads, 1, 1}, 0, part,
+              from, here, to);
     }
 }
 
 void launch_unpack_rows(const QuantPart &part, const int32_t *ids, int64_t count, tg_dtype type, void *out) {
     if (count == 0) return;
-    start("unpack_rows_" + kind(part) + suffix(type), {blocks(count), 1, 1}, {threads_for(part.blocks() * 8, 256), 1, 1},
-          0, part, ids, out);
+    start("unpack_rows_" + kind(part) + suffix(type), {blocks(count), 1, 1},
+          {threads_for(part.blocks() * 8, 256), 1, 1}, 0, part, ids, out);
 }
 
 void launch_packed_gemv(const QuantPart &part, tg_dtype type, const void *x, int64_t rows, const void *bias,
@@ -49,9 +51,9 @@ void launch_packed_gemv(const QuantPart &part, tg_dtype type, const void *x, int
     if (rows > 8) throw std::runtime_error(std::to_string(rows) + " rows for a product with few");
     const int64_t inputs = rows == 1 ? 1 : rows <= 4 ? 4 : 8;
     const unsigned threads = threads_for(ceiling(part.blocks(), part.bits == 8 ? 1 : 2) * kLanes, 256);
-    start("packed_gemv_" + kind(part) + '_' + std::to_string(inputs) + suffix(type), {blocks(part.tiles()), 1, 1},
-          {threads, 1, 1}, unsigned(threads / kLanes * inputs * kTile * 4), part, x, int(rows), bias, int(out_type),
-          out, stride);
+    start("packed_gemv_" + kind(part) + '_' + std::to_string(inputs) + suffix(type),
+          {blocks(part.tiles()), 1, 1}, {threads, 1, 1}, unsigned(threads / kLanes * inputs * kTile * 4),
+          part, x, int(rows), bias, int(out_type), out, stride);
 }
 
 }  // namespace tg::device

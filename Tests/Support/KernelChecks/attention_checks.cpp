@@ -16,8 +16,8 @@ struct Step {
     int64_t heads, kv_heads, dim, layers = 2, layer = 1;
     tg_dtype type;
     std::vector<Sequence> sequences;
-    std::vector<std::vector<uint8_t>> slots;      // [positions][layers][2][kv_heads][dim]
-    std::vector<Tensor> caches;                   // the CPU's
+    std::vector<std::vector<uint8_t>> slots;  // [positions][layers][2][kv_heads][dim]
+    std::vector<Tensor> caches;               // the CPU's
     std::vector<void *> bases;
     std::vector<int32_t> places;
     std::vector<int32_t> run_of;
@@ -102,8 +102,8 @@ void compare(tg_dtype type, int64_t heads, int64_t kv_heads, int64_t dim, const 
     const Tensor input(queries, {rows, full.width()}, type);
     std::vector<float> scratch(size_t(attention_scratch_bytes(rows, heads, dim, longest) / 4), NAN);
     Memory out(type, rows * heads * dim);
-    launch_attention(type, input.data(), rows, heads, full.layout(), {bases.data(), places.data()}, scale, window,
-                     longest, scratch.data(), out.data());
+    launch_attention(type, input.data(), rows, heads, full.layout(), {bases.data(), places.data()}, scale,
+                     window, longest, scratch.data(), out.data());
     expect_close("attention", type, out.floats(), answers, 2e-5);
 }
 
@@ -179,7 +179,8 @@ KERNEL_CHECK(fused_rotation, "the fused step is head norms, rope and the write o
                                          table_rows, positions.data(), wide);
                     if (norms) {
                         launch_head_norm(type, other.data(), rows, fused.width(), 0, 5, dim, q.data(), 1e-6f);
-                        launch_head_norm(type, other.data(), rows, fused.width(), 5 * dim, 2, dim, k.data(), 1e-6f);
+                        launch_head_norm(type, other.data(), rows, fused.width(), 5 * dim, 2, dim, k.data(),
+                                         1e-6f);
                     }
                     launch_rope(type, other.data(), rows, fused.width(), 0, 7, dim, table, table_rows,
                                 positions.data(), wide);
@@ -188,10 +189,12 @@ KERNEL_CHECK(fused_rotation, "the fused step is head norms, rope and the write o
                     for (int64_t r = 0; r < rows; ++r) {
                         // The queries; the keys in qkv stay as they were.
                         const auto first = size_t(r * fused.width()), end = first + size_t(5 * dim);
-                        expect_close("queries", type, {found.begin() + long(first), found.begin() + long(end)},
+                        expect_close("queries", type,
+                                     {found.begin() + long(first), found.begin() + long(end)},
                                      {wanted.begin() + long(first), wanted.begin() + long(end)});
                     }
-                    if (!norms && fused.slots != apart.slots) (Failure() << "caches differ at " << dim).raise();
+                    if (!norms && fused.slots != apart.slots)
+                        (Failure() << "caches differ at " << dim).raise();
                     const int64_t count = int64_t(fused.slots[0].size()) / (type == TG_F32 ? 4 : 2);
                     const int64_t written = fused.layout().keys + 3 * fused.stride();
                     Memory a(TG_F32, count - written), b(TG_F32, count - written);
@@ -221,13 +224,14 @@ KERNEL_CHECK(segments, "attention in segments is the CPU's") {
                 const Tensor kv(noise(rows * 2 * inner), {rows, 2 * inner}, type);
                 const float scale = 1 / std::sqrt(float(dim));
                 Memory out(type, rows * inner);
-                launch_segment_attention(type, q.data(), rows, heads, dim, scale, kv.data(), first.data(), end.data(),
-                                         out.data());
+                launch_segment_attention(type, q.data(), rows, heads, dim, scale, kv.data(), first.data(),
+                                         end.data(), out.data());
                 const int64_t shape[] = {cached, 2 * 64 * inner};
                 const Tensor cache(tg_zeros(cpu_type(type), shape, 2));
-                tg_segment_keep(kv.as(cpu_type(type)), 0, heads, dim, lengths.data(), int64_t(lengths.size()), cache);
-                const Tensor wanted(tg_segment_attention(q.as(cpu_type(type)), 0, heads, dim, scale, lengths.data(),
-                                                         int64_t(lengths.size()), cache));
+                tg_segment_keep(kv.as(cpu_type(type)), 0, heads, dim, lengths.data(), int64_t(lengths.size()),
+                                cache);
+                const Tensor wanted(tg_segment_attention(q.as(cpu_type(type)), 0, heads, dim, scale,
+                                                         lengths.data(), int64_t(lengths.size()), cache));
                 expect_close("segment attention", type, out.floats(), wanted.floats(), 2e-5);
             }
     });

@@ -103,8 +103,8 @@ void expect_equal(const char *what, const std::vector<float> &found, const std::
     }
 }
 
-void expect_close(const char *what, tg_dtype type, const std::vector<float> &found, const std::vector<float> &wanted,
-                  double tolerance) {
+void expect_close(const char *what, tg_dtype type, const std::vector<float> &found,
+                  const std::vector<float> &wanted, double tolerance) {
     if (found.size() != wanted.size()) {
         (Failure() << what << ": " << found.size() << " values, not " << wanted.size()).raise();
     }
@@ -118,15 +118,16 @@ void expect_close(const char *what, tg_dtype type, const std::vector<float> &fou
         const double magnitude = std::max(std::abs(double(wanted[i])), type == TG_F32 ? usual : usual / 64);
         const double allowed = magnitude * (type == TG_F32 ? tolerance : step);
         if (!(difference <= allowed)) {
-            (Failure() << what << " (" << name_of(type) << "): [" << i << "] of " << found.size() << " is " << found[i]
-                       << ", not " << wanted[i])
+            (Failure() << what << " (" << name_of(type) << "): [" << i << "] of " << found.size() << " is "
+                       << found[i] << ", not " << wanted[i])
                 .raise();
         }
         different += found[i] != wanted[i];
     }
     // float16 is compared with float32, and so never equal.
     if (type == TG_BF16 && different * 20 > found.size() + 40) {
-        (Failure() << what << " (bfloat16): " << different << " of " << found.size() << " values differ").raise();
+        (Failure() << what << " (bfloat16): " << different << " of " << found.size() << " values differ")
+            .raise();
     }
 }
 

@@ -21,9 +21,9 @@ struct Check {
 };
 
 // KERNEL_CHECK(name, "what holds") { … }
-#define KERNEL_CHECK(id, text)                          \
-    static void id();                                   \
-    static const checks::Check check_##id(text, id);    \
+#define KERNEL_CHECK(id, text)                                                                               \
+    static void id();                                                                                        \
+    static const checks::Check check_##id(text, id);                                                         \
     static void id()
 
 /// Throws with everything that was streamed in.
@@ -92,8 +92,8 @@ inline std::mt19937 &noise_source() {
 std::vector<float> noise(int64_t count, float scale = 1);
 
 /// float32: relative to the largest magnitude nearby; narrow types: nearly all bits equal, the rest one step.
-void expect_close(const char *what, tg_dtype type, const std::vector<float> &found, const std::vector<float> &wanted,
-                  double tolerance = 1e-5);
+void expect_close(const char *what, tg_dtype type, const std::vector<float> &found,
+                  const std::vector<float> &wanted, double tolerance = 1e-5);
 void expect_equal(const char *what, const std::vector<float> &found, const std::vector<float> &wanted);
 
 /// Calls body for each type that the CPU's operations have, and float16.

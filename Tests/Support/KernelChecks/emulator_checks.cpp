@@ -34,8 +34,10 @@ void adds(int *out) {
 }
 
 const tg::emulator::Entry entries[] = {
-    {"test_one_is_missing", 64, one_is_missing}, {"test_two_places", 64, two_places},
-    {"test_half_a_warp", 64, half_a_warp},       {"test_beyond_shared", 64, beyond_shared},
+    {"test_one_is_missing", 64, one_is_missing},
+    {"test_two_places", 64, two_places},
+    {"test_half_a_warp", 64, half_a_warp},
+    {"test_beyond_shared", 64, beyond_shared},
     {"test_adds", 1024, adds},
 };
 

@@ -96,7 +96,8 @@ KERNEL_CHECK(rope, "rope is the CPU's, rounded or wide") {
                     const std::vector<int32_t> positions{0, 99, 64, 3};
                     Tensor found = x.copy();
                     launch_rope(type, found.data(), rows, stride, column, heads, dim,
-                                static_cast<const float *>(angles.data()), table_rows, positions.data(), wide);
+                                static_cast<const float *>(angles.data()), table_rows, positions.data(),
+                                wide);
                     const Tensor wanted = for_cpu(x).copy();
                     tg_rope(wanted, column, heads, dim, angles, positions.data(), rows, wide);
                     // The CPU has no rounding of float16 between; products of it differ by more than a step.
@@ -151,7 +152,8 @@ KERNEL_CHECK(conversions, "conversions round to nearest even, from addresses of 
             for (const int64_t skipped : {0, 1, 4}) {
                 const int64_t count = x.count() - skipped;
                 Memory out(to, count);
-                launch_convert(from, static_cast<const char *>(x.data()) + size_t(skipped) * size, to, out.data(), count);
+                launch_convert(from, static_cast<const char *>(x.data()) + size_t(skipped) * size, to,
+                               out.data(), count);
                 const std::vector<float> wanted = x.as(to).floats();
                 expect_equal("convert", out.floats(), {wanted.begin() + skipped, wanted.end()});
             }
@@ -198,8 +200,8 @@ KERNEL_CHECK(mixtures, "weighted rows are summed as on the CPU") {
         const std::vector<int32_t> rows = numbers(count * taps, int32_t(table_rows));
         const std::vector<float> weights = noise(count * taps);
         Memory out(TG_F32, count * width);
-        launch_mix_rows(static_cast<const float *>(table.data()), table_rows, width, rows.data(), weights.data(),
-                        count, taps, out.as<float>());
+        launch_mix_rows(static_cast<const float *>(table.data()), table_rows, width, rows.data(),
+                        weights.data(), count, taps, out.as<float>());
         const Tensor wanted(tg_mix_rows(table, rows.data(), weights.data(), count, taps));
         expect_close("mix_rows", TG_F32, out.floats(), wanted.floats());
     }
@@ -213,9 +215,11 @@ KERNEL_CHECK(dense_products, "products of few rows with dense weights are the CP
                     const Tensor x(noise(rows * k), {rows, k}, type), w(noise(n * k, 0.1f), {n, k}, type);
                     const Tensor bias(noise(n), {n}, type);
                     Memory out(type, rows * n);
-                    launch_gemv(type, x.data(), rows, w.data(), biased ? bias.data() : nullptr, out.data(), n, k);
+                    launch_gemv(type, x.data(), rows, w.data(), biased ? bias.data() : nullptr, out.data(), n,
+                                k);
                     const Tensor b = bias.as(TG_F32);
-                    const Tensor exact(tg_linear(x.as(TG_F32), w.as(TG_F32), biased ? tg_tensor(b) : nullptr));
+                    const Tensor exact(
+                        tg_linear(x.as(TG_F32), w.as(TG_F32), biased ? tg_tensor(b) : nullptr));
                     expect_close("gemv", type, out.floats(), exact.as(type).floats());
                 }
     });

@@ -12,7 +12,8 @@ namespace {
 struct Memories {
     std::vector<float> sums, queries, values;
     Memories(int64_t width, int64_t dim, float rest)
-        : sums(size_t(width * dim), rest), queries(size_t(16 * width), rest), values(size_t(16 * dim), rest) {}
+        : sums(size_t(width * dim), rest), queries(size_t(16 * width), rest), values(size_t(16 * dim), rest) {
+    }
 };
 
 /// Queries of which most are zero, as behind a threshold.
@@ -27,7 +28,8 @@ std::vector<float> sparse(int64_t count) {
 KERNEL_CHECK(linear_attention, "linear attention is the CPU's, step by step and in long runs") {
     for (const auto &[width, dim] : {std::pair<int64_t, int64_t>{8, 5}, {40, 32}, {300, 70}}) {
         // Two sequences over some steps: rows of each step.
-        const std::vector<std::pair<int64_t, int64_t>> steps{{1, 5}, {3, 11}, {12, 1}, {1, 33}, {47, 14}, {1, 1}};
+        const std::vector<std::pair<int64_t, int64_t>> steps{{1, 5},  {3, 11},  {12, 1},
+                                                             {1, 33}, {47, 14}, {1, 1}};
         std::vector<Memories> cpu, device;
         for (int s = 0; s < 2; ++s) {
             cpu.emplace_back(width, dim, 0.0f);
@@ -45,10 +47,12 @@ KERNEL_CHECK(linear_attention, "linear attention is the CPU's, step by step and 
             const auto row = [&](Memories &m, int64_t start, int64_t count, int64_t offset) {
                 return RecurrenceRow{m.sums.data(), m.queries.data(), m.values.data(), start, count, offset};
             };
-            const RecurrenceRow own[] = {row(device[0], held.first, one, 0), row(device[1], held.second, other, one)};
+            const RecurrenceRow own[] = {row(device[0], held.first, one, 0),
+                                         row(device[1], held.second, other, one)};
             Memory out(TG_F32, rows * dim);
-            launch_linear_attention(static_cast<const float *>(q.data()), static_cast<const float *>(v.data()), width,
-                                    dim, own, 2, out.as<float>());
+            launch_linear_attention(static_cast<const float *>(q.data()),
+                                    static_cast<const float *>(v.data()), width, dim, own, 2,
+                                    out.as<float>());
             expect_close("linear attention", TG_F32, out.floats(), wanted.floats());
             held.first += one;
             held.second += other;
@@ -67,8 +71,8 @@ KERNEL_CHECK(pairs, "pairs of neighbours turn as on the CPU") {
         launch_pair_angles(cycles.data(), pairs, positions.data(), 4, own.as<float>());
         expect_close("angles", TG_F32, own.floats(), angles.floats());
         const Tensor x(noise(4 * 2 * pairs), {4, 2 * pairs});
-        launch_turn_pairs(static_cast<const float *>(x.data()), static_cast<const float *>(angles.data()), 4, 2 * pairs,
-                          turned.as<float>());
+        launch_turn_pairs(static_cast<const float *>(x.data()), static_cast<const float *>(angles.data()), 4,
+                          2 * pairs, turned.as<float>());
         expect_close("turned", TG_F32, turned.floats(), Tensor(tg_turn_pairs(x, angles)).floats());
     }
 }

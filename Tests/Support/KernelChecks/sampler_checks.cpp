@@ -39,7 +39,8 @@ void compare(const char *what, const std::vector<float> &logits, int64_t vocabul
         SampleRow d{};
         tg_sampler_row c = row.cpu;
         d.temperature = c.temperature, d.top_p = c.top_p, d.min_p = c.min_p, d.presence = c.presence;
-        d.frequency = c.frequency, d.repetition = c.repetition, d.top_k = c.top_k, d.top_logprobs = c.top_logprobs;
+        d.frequency = c.frequency, d.repetition = c.repetition, d.top_k = c.top_k,
+        d.top_logprobs = c.top_logprobs;
         d.seed = c.seed, d.choice = c.choice, d.position = c.position;
         d.history = put(row.history), put(row.counts), d.history_count = int32_t(row.history.size());
         d.bias = put(row.bias_tokens), put(row.bias), d.bias_count = int32_t(row.bias.size());
@@ -61,21 +62,24 @@ void compare(const char *what, const std::vector<float> &logits, int64_t vocabul
     std::vector<float> scratch(logits.size(), NAN);
     launch_sample(static_cast<const float *>(values.data()), count, vocabulary, device.data(), arena.data(),
                   scratch.data(), found.data());
-    if (std::memcmp(values.data(), logits.data(), logits.size() * 4)) (Failure() << what << ": logits changed").raise();
+    if (std::memcmp(values.data(), logits.data(), logits.size() * 4))
+        (Failure() << what << ": logits changed").raise();
     std::vector<int32_t> ids(rows.size(), -1);
     launch_sampled_ids(found.data(), count, ids.data());
     for (size_t i = 0; i < rows.size(); ++i) {
         const tg_sampled &a = found[i], &b = wanted[i];
-        bool same = a.token == b.token && a.status == b.status && a.top_count == b.top_count && ids[i] == a.token &&
+        bool same = a.token == b.token && a.status == b.status && a.top_count == b.top_count &&
+                    ids[i] == a.token &&
                     std::abs(a.logprob - b.logprob) <= 2e-6f * std::max(1.0f, std::abs(b.logprob));
         for (int t = 0; t < b.top_count && same; ++t) {
-            same = a.top_tokens[t] == b.top_tokens[t] &&
-                   std::abs(a.top_logprobs[t] - b.top_logprobs[t]) <= 2e-6f * std::max(1.0f, std::abs(b.top_logprobs[t]));
+            same =
+                a.top_tokens[t] == b.top_tokens[t] && std::abs(a.top_logprobs[t] - b.top_logprobs[t]) <=
+                                                          2e-6f * std::max(1.0f, std::abs(b.top_logprobs[t]));
         }
         if (same) continue;
-        (Failure() << what << ", row " << i << " of " << vocabulary << ": token " << a.token << " status " << a.status
-                   << " logprob " << a.logprob << " top " << a.top_count << ", not " << b.token << ' ' << b.status << ' '
-                   << b.logprob << ' ' << b.top_count)
+        (Failure() << what << ", row " << i << " of " << vocabulary << ": token " << a.token << " status "
+                   << a.status << " logprob " << a.logprob << " top " << a.top_count << ", not " << b.token
+                   << ' ' << b.status << ' ' << b.logprob << ' ' << b.top_count)
             .raise();
     }
 }
@@ -194,7 +198,8 @@ KERNEL_CHECK(changes, "penalties, bias, suppression and masks change the draw as
                 }
                 row.cpu.repetition = 1.3f, row.cpu.presence = 0.4f, row.cpu.frequency = 0.2f;
             }
-            if (i & 2) row.bias_tokens = {3, 50, -1, 99, int32_t(vocabulary)}, row.bias = {5, -100, 1, 0.5f, 9};
+            if (i & 2)
+                row.bias_tokens = {3, 50, -1, 99, int32_t(vocabulary)}, row.bias = {5, -100, 1, 0.5f, 9};
             if (i & 4) row.suppressed = {0, 1, 2, -5, 97};
             if (i & 8) {
                 row.masked = true;

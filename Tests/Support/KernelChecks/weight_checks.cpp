@@ -16,7 +16,9 @@ struct Packed {
     tg_packed weight;
     explicit Packed(std::string name, int64_t rows, int64_t columns)
         : name(std::move(name)), weight(tg_packed_new(rows, columns)) {}
-    Packed(Packed &&other) noexcept : name(std::move(other.name)), weight(other.weight) { other.weight = nullptr; }
+    Packed(Packed &&other) noexcept : name(std::move(other.name)), weight(other.weight) {
+        other.weight = nullptr;
+    }
     ~Packed() { tg_packed_free(weight); }
 };
 
@@ -34,8 +36,9 @@ std::vector<uint8_t> stored(tg_format format, int64_t rows, int64_t columns) {
         int64_t elements, bytes;
         std::vector<int64_t> halves;
     } kinds[] = {
-        {TG_FORMAT_Q4_0, 32, 18, {0}},      {TG_FORMAT_Q4_1, 32, 20, {0, 2}},   {TG_FORMAT_Q5_0, 32, 22, {0}},
-        {TG_FORMAT_Q5_1, 32, 24, {0, 2}},   {TG_FORMAT_Q8_0, 32, 34, {0}},      {TG_FORMAT_Q4_K, 256, 144, {0, 2}},
+        {TG_FORMAT_Q4_0, 32, 18, {0}},      {TG_FORMAT_Q4_1, 32, 20, {0, 2}},
+        {TG_FORMAT_Q5_0, 32, 22, {0}},      {TG_FORMAT_Q5_1, 32, 24, {0, 2}},
+        {TG_FORMAT_Q8_0, 32, 34, {0}},      {TG_FORMAT_Q4_K, 256, 144, {0, 2}},
         {TG_FORMAT_Q5_K, 256, 176, {0, 2}}, {TG_FORMAT_Q6_K, 256, 210, {208}},
     };
     for (const auto &kind : kinds) {
@@ -61,8 +64,9 @@ std::vector<Packed> every_kind(int64_t rows, int64_t columns) {
         return answer.back().weight;
     };
     static const std::pair<const char *, tg_format> formats[] = {
-        {"Q4_0", TG_FORMAT_Q4_0}, {"Q4_1", TG_FORMAT_Q4_1}, {"Q5_0", TG_FORMAT_Q5_0}, {"Q5_1", TG_FORMAT_Q5_1},
-        {"Q8_0", TG_FORMAT_Q8_0}, {"Q4_K", TG_FORMAT_Q4_K}, {"Q5_K", TG_FORMAT_Q5_K}, {"Q6_K", TG_FORMAT_Q6_K},
+        {"Q4_0", TG_FORMAT_Q4_0}, {"Q4_1", TG_FORMAT_Q4_1}, {"Q5_0", TG_FORMAT_Q5_0},
+        {"Q5_1", TG_FORMAT_Q5_1}, {"Q8_0", TG_FORMAT_Q8_0}, {"Q4_K", TG_FORMAT_Q4_K},
+        {"Q5_K", TG_FORMAT_Q5_K}, {"Q6_K", TG_FORMAT_Q6_K},
     };
     for (const auto &[name, format] : formats) {
         if (columns % 256 && format >= TG_FORMAT_Q4_K) continue;
@@ -121,7 +125,8 @@ KERNEL_CHECK(unpacking, "quantised weights become the CPU's values, whole or by 
             const std::vector<float> wanted = values_of(packed.weight);
             const tg::QuantPart &part = packed.weight->parts[0];
             each_type([&](tg_dtype type) {
-                for (const auto &[row, count] : {std::pair<int64_t, int64_t>{0, rows}, {3, rows - 4}, {rows - 1, 1}}) {
+                for (const auto &[row, count] :
+                     {std::pair<int64_t, int64_t>{0, rows}, {3, rows - 4}, {rows - 1, 1}}) {
                     Memory out(type, count * columns);
                     launch_unpack(part, row, count, type, out.data());
                     const auto from = wanted.begin() + row * columns;
@@ -130,7 +135,8 @@ KERNEL_CHECK(unpacking, "quantised weights become the CPU's values, whole or by 
                 }
                 std::vector<int32_t> ids{0, int32_t(rows - 1), 5, -1, int32_t(rows)};
                 Memory out(type, 5 * columns);
-                launch_convert(TG_F32, std::vector<float>(size_t(5 * columns), 1.5f).data(), type, out.data(), 5 * columns);
+                launch_convert(TG_F32, std::vector<float>(size_t(5 * columns), 1.5f).data(), type, out.data(),
+                               5 * columns);
                 launch_unpack_rows(part, ids.data(), 5, type, out.data());
                 std::vector<float> picked;
                 for (const int32_t id : ids) {
@@ -146,7 +152,8 @@ KERNEL_CHECK(unpacking, "quantised weights become the CPU's values, whole or by 
 }
 
 KERNEL_CHECK(products, "products of few rows with quantised weights are those of their values") {
-    for (const auto &[rows, columns] : {std::pair<int64_t, int64_t>{8, 64}, {40, 256}, {33, 96}, {17, 2304}}) {
+    for (const auto &[rows, columns] :
+         {std::pair<int64_t, int64_t>{8, 64}, {40, 256}, {33, 96}, {17, 2304}}) {
         for (const Packed &packed : every_kind(rows, columns)) {
             const std::vector<float> values = values_of(packed.weight);
             tg::QuantPart part = packed.weight->parts[0];
@@ -170,8 +177,8 @@ KERNEL_CHECK(products, "products of few rows with quantised weights are those of
                     Memory out(out_type, inputs * stride);
                     const std::vector<float> before(size_t(inputs * stride), 2.5f);
                     launch_convert(TG_F32, before.data(), out_type, out.data(), inputs * stride);
-                    launch_packed_gemv(part, type, x.data(), inputs, inputs == 4 ? nullptr : bias.data(), out_type,
-                                       out.data(), stride);
+                    launch_packed_gemv(part, type, x.data(), inputs, inputs == 4 ? nullptr : bias.data(),
+                                       out_type, out.data(), stride);
                     const Tensor rounded(wanted, {inputs, stride}, out_type);
                     expect_close(packed.name.c_str(), out_type, out.floats(), rounded.floats());
                 }

@@ -22,7 +22,9 @@
 constexpr unsigned kAllLanes = 0xffffffffu;
 
 inline void __syncthreads(int line = __builtin_LINE()) { tg::emulator::block_barrier(line); }
-inline void __syncwarp(unsigned = kAllLanes, int line = __builtin_LINE()) { tg::emulator::warp_barrier(line); }
+inline void __syncwarp(unsigned = kAllLanes, int line = __builtin_LINE()) {
+    tg::emulator::warp_barrier(line);
+}
 inline void __threadfence() {}
 
 template <typename T>
@@ -78,8 +80,14 @@ inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
 }
 inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
 template <typename T>
-T min(T a, T b) { return b < a ? b : a; }
+T min(T a, T b) {
+    return b < a ? b : a;
+}
 template <typename T>
-T max(T a, T b) { return a < b ? b : a; }
+T max(T a, T b) {
+    return a < b ? b : a;
+}
 template <typename T>
-T __ldg(const T *p) { return *p; }
+T __ldg(const T *p) {
+    return *p;
+}

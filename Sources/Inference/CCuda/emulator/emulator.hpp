@@ -1,10 +1,10 @@
 // Kernels on the host, for tests without a GPU.
 //
-// 1. A launch runs its blocks one after the other on the calling thread, the threads of a block as fibers that
-//    change over at barriers and warp operations only.
-// 2. What would hang or be undefined on a device is an error here: a barrier or warp operation that some thread
-//    of the block or lane of the warp does not reach, or reaches at another line; writes beyond the shared
-//    memory; a block larger than its kernel says.
+// 1. A launch runs its blocks one after the other on the calling thread, the threads of a block as fibers
+//    that change over at barriers and warp operations only.
+// 2. What would hang or be undefined on a device is an error here: a barrier or warp operation that some
+//    thread of the block or lane of the warp does not reach, or reaches at another line; writes beyond the
+//    shared memory; a block larger than its kernel says.
 // 3. Shared memory starts as NaNs, so that what nobody wrote shows.
 #pragma once
 

@@ -1,10 +1,10 @@
 // Attention over sequences' caches and over segments of rows; what enters the caches.
 //
-// G queries share each key and value that is read: the query heads of one key-value head, or neighbouring rows of
-// one head. A warp takes tiles of 32 keys: lanes stand for keys in q·kᵀ and for columns in p·v; tiles come by
-// asynchronous copies, the next keys while the values are used. The warps of a block have tiles in turn and
-// merge at the end. Few rows: blocks along x take parts of the keys, and attention_combine merges those.
-// Everything is float32 but the inputs and the answer; the softmax is a running one, as on the CPU.
+// G queries share each key and value that is read: the query heads of one key-value head, or neighbouring
+// rows of one head. A warp takes tiles of 32 keys: lanes stand for keys in q·kᵀ and for columns in p·v; tiles
+// come by asynchronous copies, the next keys while the values are used. The warps of a block have tiles in
+// turn and merge at the end. Few rows: blocks along x take parts of the keys, and attention_combine merges
+// those. Everything is float32 but the inputs and the answer; the softmax is a running one, as on the CPU.
 
 constexpr int kTileKeys = 32;
 
@@ -29,7 +29,8 @@ __device__ __forceinline__ void copies_wait() {
 #endif
 }
 
-/// Elements between rows of a tile: 16 bytes more than a row, so that lanes that read rows meet no bank twice.
+/// Elements between rows of a tile: 16 bytes more than a row, so that lanes that read rows meet no bank
+/// twice.
 template <typename T>
 __device__ __forceinline__ int tile_pitch(int dim) {
     return (dim + kPack<T> - 1) / kPack<T> * kPack<T> + kPack<T>;
@@ -73,10 +74,11 @@ __device__ void attend(const T *keys, const T *values, i64 stride, int dim, floa
     constexpr int E = 4 / int(sizeof(T)), C = Columns / (kLanes * E), N = kPack<T>;
     constexpr int W = G < 4 ? G : 4;  // weights that are read and written at once
     TG_SHARED(float, floats);
-    const int warps = int(blockDim.x) / kLanes, warp = int(threadIdx.x) / kLanes, lane = int(threadIdx.x) % kLanes;
+    const int warps = int(blockDim.x) / kLanes, warp = int(threadIdx.x) / kLanes,
+              lane = int(threadIdx.x) % kLanes;
     const int pitch = tile_pitch<T>(dim), padded = pitch - N;
-    float *scaled = floats;                                          // [G, padded]
-    float *weights = scaled + G * padded + warp * kTileKeys * G;     // [32, G]
+    float *scaled = floats;                                       // [G, padded]
+    float *weights = scaled + G * padded + warp * kTileKeys * G;  // [32, G]
     float *tiles = scaled + G * padded + warps * kTileKeys * G;
     T *key_tile = reinterpret_cast<T *>(tiles) + 2 * warp * kTileKeys * pitch;
     T *value_tile = key_tile + kTileKeys * pitch;
@@ -228,9 +230,9 @@ __device__ void kv_write(const T *qkv, int heads, Cache cache, void *const *base
 /// A warp a head of qkv: queries are turned in place, keys are turned and written, values are written. With
 /// weights, queries and keys are normalised head by head before (Qwen3). dim is even and at most 256.
 template <typename T>
-__device__ void rope_kv_write(T *qkv, i64 items, int heads, Cache cache, void *const *bases, const int *places,
-                              const T *query_norm, const T *key_norm, float eps, const float *angles,
-                              int table_rows, const int *positions, int wide) {
+__device__ void rope_kv_write(T *qkv, i64 items, int heads, Cache cache, void *const *bases,
+                              const int *places, const T *query_norm, const T *key_norm, float eps,
+                              const float *angles, int table_rows, const int *positions, int wide) {
     const i64 item = (i64(blockIdx.x) * blockDim.x + threadIdx.x) / kLanes;
     if (item >= items) return;
     const int lane = int(threadIdx.x) % kLanes, dim = cache.dim, half = dim / 2;
@@ -294,10 +296,11 @@ struct HeadQueries {
 
 /// Row blockIdx.z, G query heads of a key-value head (blockIdx.y), part blockIdx.x of the keys.
 ///
-/// parts [rows, heads, gridDim.x, dim + 2]: sums, largest score and total of each part, where a row has several.
+/// parts [rows, heads, gridDim.x, dim + 2]: sums, largest score and total of each part, where a row has
+/// several.
 template <typename T, int G, int Columns>
-__device__ void attention(const T *qkv, int heads, Cache cache, void *const *bases, const int *places, float scale,
-                          i64 window, float *parts, T *out) {
+__device__ void attention(const T *qkv, int heads, Cache cache, void *const *bases, const int *places,
+                          float scale, i64 window, float *parts, T *out) {
     const int row = int(blockIdx.z), dim = cache.dim, group = heads / cache.kv_heads;
     const int shares = (group + G - 1) / G, kv_head = int(blockIdx.y) / shares;
     const int head = kv_head * group + int(blockIdx.y) % shares * G;
@@ -315,7 +318,8 @@ __device__ void attention(const T *qkv, int heads, Cache cache, void *const *bas
     const int from = first + int(blockIdx.x) * size, to = min(place + 1, from + size);
     if (from >= to) return;
     const bool alone = place + 1 - first <= size;
-    const HeadQueries<T, G> queries{qkv + i64(row) * (heads + 2 * cache.kv_heads) * dim + i64(head) * dim, count, dim};
+    const HeadQueries<T, G> queries{qkv + i64(row) * (heads + 2 * cache.kv_heads) * dim + i64(head) * dim,
+                                    count, dim};
     parts += ((i64(row) * heads + head) * gridDim.x + blockIdx.x) * (dim + 2);
     attend<T, G, Columns>(base + cache.keys + i64(kv_head) * dim, base + cache.values + i64(kv_head) * dim,
                           cache.stride, dim, scale, from, to, queries,
@@ -336,8 +340,8 @@ __device__ void attention(const T *qkv, int heads, Cache cache, void *const *bas
 
 /// Merges the parts of row blockIdx.y, head blockIdx.x; `most` is the grid's x of `attention`.
 template <typename T>
-__device__ void attention_combine(const float *parts, int dim, void *const *bases, const int *places, i64 window,
-                                  int most, T *out) {
+__device__ void attention_combine(const float *parts, int dim, void *const *bases, const int *places,
+                                  i64 window, int most, T *out) {
     const int row = int(blockIdx.y), place = places[row];
     const int first = i64(place) - window + 1 > 0 ? int(place - window + 1) : 0;
     const int seen = place + 1 - first, size = keys_a_part(seen, most), count = (seen + size - 1) / size;
@@ -392,39 +396,41 @@ __device__ void segment_attention(const T *queries, int rows, int heads, int dim
     out += at * width + column;
     attend<T, G, Columns>(kv + column, kv + width + column, 2 * width, dim, scale, from, to, own,
                           [&](int g, int e, float sum, float, float total) {
-                              if (g < own.count) out[g * width + e] = narrow<T>(total > 0 ? sum / total : 0.0f);
+                              if (g < own.count)
+                                  out[g * width + e] = narrow<T>(total > 0 ? sum / total : 0.0f);
                           });
 }
 
-#define TG_CACHES(T, suffix)                                                                                    \
-    TG_KERNEL(256, kv_write_##suffix,                                                                           \
-              (const T *qkv, int heads, Cache cache, void *const *bases, const int *places),                    \
-              kv_write(qkv, heads, cache, bases, places))                                                       \
-    TG_KERNEL(128, rope_kv_write_##suffix,                                                                      \
-              (T * qkv, i64 items, int heads, Cache cache, void *const *bases, const int *places,               \
-               const T *query_norm, const T *key_norm, float eps, const float *angles, int table_rows,          \
-               const int *positions, int wide),                                                                 \
-              rope_kv_write(qkv, items, heads, cache, bases, places, query_norm, key_norm, eps, angles,         \
-                            table_rows, positions, wide))                                                       \
-    TG_KERNEL(128, attention_combine_##suffix,                                                                  \
-              (const float *parts, int dim, void *const *bases, const int *places, i64 window, int most, T *out), \
-              attention_combine(parts, dim, bases, places, window, most, out))
+#define TG_CACHES(T, suffix)                                                                                 \
+    TG_KERNEL(256, kv_write_##suffix,                                                                        \
+              (const T *qkv, int heads, Cache cache, void *const *bases, const int *places),                 \
+              kv_write(qkv, heads, cache, bases, places))                                                    \
+    TG_KERNEL(128, rope_kv_write_##suffix,                                                                   \
+              (T * qkv, i64 items, int heads, Cache cache, void *const *bases, const int *places,            \
+               const T *query_norm, const T *key_norm, float eps, const float *angles, int table_rows,       \
+               const int *positions, int wide),                                                              \
+              rope_kv_write(qkv, items, heads, cache, bases, places, query_norm, key_norm, eps, angles,      \
+                            table_rows, positions, wide))                                                    \
+    TG_KERNEL(                                                                                               \
+        128, attention_combine_##suffix,                                                                     \
+        (const float *parts, int dim, void *const *bases, const int *places, i64 window, int most, T *out),  \
+        attention_combine(parts, dim, bases, places, window, most, out))
 TG_EACH_TYPE(TG_CACHES)
 
-#define TG_ATTENTION(T, suffix, G, columns)                                                                   \
-    TG_KERNEL(128, attention_##suffix##_##G##_##columns,                                                      \
-              (const T *qkv, int heads, Cache cache, void *const *bases, const int *places, float scale,      \
-               i64 window, float *parts, T *out),                                                             \
+#define TG_ATTENTION(T, suffix, G, columns)                                                                  \
+    TG_KERNEL(128, attention_##suffix##_##G##_##columns,                                                     \
+              (const T *qkv, int heads, Cache cache, void *const *bases, const int *places, float scale,     \
+               i64 window, float *parts, T *out),                                                            \
               attention<T, G, columns>(qkv, heads, cache, bases, places, scale, window, parts, out))
-#define TG_SEGMENTS(T, suffix, columns)                                                                       \
-    TG_KERNEL(128, segment_attention_##suffix##_##columns,                                                    \
-              (const T *queries, int rows, int heads, int dim, float scale, const T *kv, const int *first,    \
-               const int *end, T *out),                                                                       \
+#define TG_SEGMENTS(T, suffix, columns)                                                                      \
+    TG_KERNEL(128, segment_attention_##suffix##_##columns,                                                   \
+              (const T *queries, int rows, int heads, int dim, float scale, const T *kv, const int *first,   \
+               const int *end, T *out),                                                                      \
               segment_attention<T, 8, columns>(queries, rows, heads, dim, scale, kv, first, end, out))
-#define TG_ATTENTIONS(T, suffix, columns)                                     \
-    TG_ATTENTION(T, suffix, 1, columns) TG_ATTENTION(T, suffix, 2, columns)   \
-    TG_ATTENTION(T, suffix, 4, columns) TG_ATTENTION(T, suffix, 8, columns)   \
-    TG_SEGMENTS(T, suffix, columns)
-#define TG_ATTENTION_WIDTHS(T, suffix) \
+#define TG_ATTENTIONS(T, suffix, columns)                                                                    \
+    TG_ATTENTION(T, suffix, 1, columns)                                                                      \
+    TG_ATTENTION(T, suffix, 2, columns) TG_ATTENTION(T, suffix, 4, columns)                                  \
+        TG_ATTENTION(T, suffix, 8, columns) TG_SEGMENTS(T, suffix, columns)
+#define TG_ATTENTION_WIDTHS(T, suffix)                                                                       \
     TG_ATTENTIONS(T, suffix, 64) TG_ATTENTIONS(T, suffix, 128) TG_ATTENTIONS(T, suffix, 256)
 TG_EACH_TYPE(TG_ATTENTION_WIDTHS)

@@ -18,28 +18,28 @@ struct f16 {
 };
 
 // TG_KERNEL(threads of a block at most, name, (parameters), body): a kernel that is launched by its name.
-// TG_SHARED(type, name): the block's dynamic shared memory. TG_BY_VALUE: a parameter that is indexed where it lies.
-// TG_APART: a function that is worth a call.
+// TG_SHARED(type, name): the block's dynamic shared memory. TG_BY_VALUE: a parameter that is indexed where it
+// lies. TG_APART: a function that is worth a call.
 #ifdef TORCHGATE_EMULATED
-#define TG_KERNEL(threads, name, parameters, ...) \
-    static void name parameters { __VA_ARGS__; }  \
+#define TG_KERNEL(threads, name, parameters, ...)                                                            \
+    static void name parameters { __VA_ARGS__; }                                                             \
     static const tg::emulator::Entry entry_##name(#name, threads, name);
 #define TG_SHARED(type, name) type *name = reinterpret_cast<type *>(tg::emulator::place.shared)
 #define TG_BY_VALUE const
 #define TG_APART __attribute__((noinline))
 #else
-#define TG_KERNEL(threads, name, parameters, ...) \
+#define TG_KERNEL(threads, name, parameters, ...)                                                            \
     extern "C" __global__ void __launch_bounds__(threads, 1) name parameters { __VA_ARGS__; }
-#define TG_SHARED(type, name)                                        \
-    extern __shared__ __align__(16) unsigned char tg_shared_bytes[]; \
+#define TG_SHARED(type, name)                                                                                \
+    extern __shared__ __align__(16) unsigned char tg_shared_bytes[];                                         \
     type *name = reinterpret_cast<type *>(tg_shared_bytes)
 #define TG_BY_VALUE const __grid_constant__
 #define TG_APART __noinline__
 constexpr unsigned kAllLanes = 0xffffffffu;
 #endif
 
-// TG_EACH_TYPE(make): make(type, suffix) for the element types of TG_TYPES: 1 float32, 2 bfloat16, 4 float16. Who
-// compiles may define it, as a model needs one type or two.
+// TG_EACH_TYPE(make): make(type, suffix) for the element types of TG_TYPES: 1 float32, 2 bfloat16, 4 float16.
+// Who compiles may define it, as a model needs one type or two.
 #ifndef TG_TYPES
 #define TG_TYPES 7
 #endif

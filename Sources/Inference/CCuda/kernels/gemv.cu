@@ -1,6 +1,6 @@
-// Products of 1 to 8 rows with a dense weight [N, K]: memory is the bound, so each weight is read once, 16 bytes at
-// a time. A warp has two of the weight's rows; its lanes have the columns in turn. Sums are float32, in an order
-// that K alone decides.
+// Products of 1 to 8 rows with a dense weight [N, K]: memory is the bound, so each weight is read once, 16
+// bytes at a time. A warp has two of the weight's rows; its lanes have the columns in turn. Sums are float32,
+// in an order that K alone decides.
 
 template <typename T, int M>
 __device__ void gemv(const T *x, int inputs, const T *w, const T *bias, T *out, int n, int k) {
@@ -42,10 +42,11 @@ __device__ void gemv(const T *x, int inputs, const T *w, const T *bias, T *out, 
         }
 }
 
-#define TG_DENSE_GEMV(T, suffix, M)                                                                                \
-    TG_KERNEL(256, gemv_##M##_##suffix,                                                                            \
-              (const T *x, int inputs, const T *w, const T *bias, T *out, int n, int k),                           \
+#define TG_DENSE_GEMV(T, suffix, M)                                                                          \
+    TG_KERNEL(256, gemv_##M##_##suffix,                                                                      \
+              (const T *x, int inputs, const T *w, const T *bias, T *out, int n, int k),                     \
               gemv<T, M>(x, inputs, w, bias, out, n, k))
-#define TG_DENSE_GEMVS(T, suffix) \
-    TG_DENSE_GEMV(T, suffix, 1) TG_DENSE_GEMV(T, suffix, 2) TG_DENSE_GEMV(T, suffix, 4) TG_DENSE_GEMV(T, suffix, 8)
+#define TG_DENSE_GEMVS(T, suffix)                                                                            \
+    TG_DENSE_GEMV(T, suffix, 1)                                                                              \
+    TG_DENSE_GEMV(T, suffix, 2) TG_DENSE_GEMV(T, suffix, 4) TG_DENSE_GEMV(T, suffix, 8)
 TG_EACH_TYPE(TG_DENSE_GEMVS)

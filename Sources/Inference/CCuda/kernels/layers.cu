@@ -45,8 +45,8 @@ __device__ void rms_norm(const T *x, T *residual, const T *w, T *out, int dim, f
     const RowPacks<T> packs(dim);
     float held[kHeld][N], squares = 0;
     packs.each(
-        held, true, [&](float(&values)[N], int i) { load(x + i * N, dim - i * N, whole, values); },
-        [&](float(&values)[N], int i) {
+        held, true, [&](float (&values)[N], int i) { load(x + i * N, dim - i * N, whole, values); },
+        [&](float (&values)[N], int i) {
             if (residual) {
                 float more[N];
                 load(residual + i * N, dim - i * N, whole, more);
@@ -60,8 +60,8 @@ __device__ void rms_norm(const T *x, T *residual, const T *w, T *out, int dim, f
     const float factor = 1.0f / sqrtf(block_sum(squares) / float(dim) + eps);
     const T *again = residual ? residual : x;
     packs.each(
-        held, false, [&](float(&values)[N], int i) { load(again + i * N, dim - i * N, whole, values); },
-        [&](float(&values)[N], int i) {
+        held, false, [&](float (&values)[N], int i) { load(again + i * N, dim - i * N, whole, values); },
+        [&](float (&values)[N], int i) {
             float scale[N];
             load(w + i * N, dim - i * N, whole, scale);
 #pragma unroll
@@ -77,14 +77,14 @@ __device__ void layer_norm(const T *x, const T *w, const T *bias, T *out, int di
     out += i64(blockIdx.x) * dim;
     const bool whole = aligned(x) && aligned(w) && aligned(bias) && aligned(out);
     const RowPacks<T> packs(dim);
-    const auto fetch = [&](float(&values)[N], int i) { load(x + i * N, dim - i * N, whole, values); };
+    const auto fetch = [&](float (&values)[N], int i) { load(x + i * N, dim - i * N, whole, values); };
     float held[kHeld][N], total = 0, squares = 0;
-    packs.each(held, true, fetch, [&](const float(&values)[N], int) {
+    packs.each(held, true, fetch, [&](const float (&values)[N], int) {
 #pragma unroll
         for (int j = 0; j < N; ++j) total += values[j];
     });
     const float mean = block_sum(total) / float(dim);
-    packs.each(held, false, fetch, [&](const float(&values)[N], int i) {
+    packs.each(held, false, fetch, [&](const float (&values)[N], int i) {
 #pragma unroll
         for (int j = 0; j < N; ++j) {
             const float d = values[j] - mean;
@@ -92,7 +92,7 @@ __device__ void layer_norm(const T *x, const T *w, const T *bias, T *out, int di
         }
     });
     const float factor = 1.0f / sqrtf(block_sum(squares) / float(dim) + eps);
-    packs.each(held, false, fetch, [&](float(&values)[N], int i) {
+    packs.each(held, false, fetch, [&](float (&values)[N], int i) {
         float scale[N], shift[N];
         if (w) load(w + i * N, dim - i * N, whole, scale);
         if (bias) load(bias + i * N, dim - i * N, whole, shift);
@@ -108,7 +108,8 @@ __device__ void layer_norm(const T *x, const T *w, const T *bias, T *out, int di
 
 /// A warp a head, in place.
 template <typename T>
-__device__ void head_norm(T *x, i64 items, int stride, int column, int heads, int dim, const T *w, float eps) {
+__device__ void head_norm(T *x, i64 items, int stride, int column, int heads, int dim, const T *w,
+                          float eps) {
     const i64 item = (i64(blockIdx.x) * blockDim.x + threadIdx.x) / kLanes;
     if (item >= items) return;
     const int lane = int(threadIdx.x) % kLanes;
@@ -215,8 +216,8 @@ __device__ void transpose(const T *x, int rows, int columns, T *out) {
 }
 
 /// Sums of `taps` weighted rows, a block each.
-__device__ void mix(const float *table, int table_rows, int columns, const int *rows, const float *weights, int taps,
-                    float *out) {
+__device__ void mix(const float *table, int table_rows, int columns, const int *rows, const float *weights,
+                    int taps, float *out) {
     rows += i64(blockIdx.x) * taps;
     weights += i64(blockIdx.x) * taps;
     for (int e = int(threadIdx.x); e < columns; e += int(blockDim.x)) {
@@ -228,33 +229,35 @@ __device__ void mix(const float *table, int table_rows, int columns, const int *
     }
 }
 
-#define TG_LAYERS(T, suffix)                                                                                  \
-    TG_KERNEL(1024, rms_norm_##suffix, (const T *x, T *residual, const T *w, T *out, int dim, float eps),     \
-              rms_norm(x, residual, w, out, dim, eps))                                                        \
-    TG_KERNEL(1024, layer_norm_##suffix, (const T *x, const T *w, const T *bias, T *out, int dim, float eps), \
-              layer_norm(x, w, bias, out, dim, eps))                                                          \
-    TG_KERNEL(128, head_norm_##suffix,                                                                        \
-              (T * x, i64 items, int stride, int column, int heads, int dim, const T *w, float eps),          \
-              head_norm(x, items, stride, column, heads, dim, w, eps))                                        \
-    TG_KERNEL(256, rope_##suffix,                                                                             \
-              (T * x, int stride, int column, int heads, int dim, const float *angles, int table_rows,        \
-               const int *positions, int wide),                                                               \
-              rope(x, stride, column, heads, dim, angles, table_rows, positions, wide))                       \
-    TG_KERNEL(256, swiglu_##suffix, (const T *x, T *out, int width), swiglu(x, out, width))                   \
-    TG_KERNEL(256, gelu_##suffix, (const T *x, T *out, i64 count, int by_tanh),                               \
-              each<T>(x, nullptr, out, count, [=](float v, float) { return gelu(v, by_tanh != 0); }))         \
-    TG_KERNEL(256, relu_##suffix, (const T *x, T *out, i64 count),                                            \
-              each<T>(x, nullptr, out, count, [](float v, float) { return v < 0 ? 0.0f : v; }))               \
-    TG_KERNEL(256, add_##suffix, (const T *a, const T *b, T *out, i64 count),                                 \
-              each<T>(a, b, out, count, [](float x, float y) { return x + y; }))                              \
-    TG_KERNEL(256, multiply_##suffix, (const T *a, const T *b, T *out, i64 count),                            \
-              each<T>(a, b, out, count, [](float x, float y) { return x * y; }))                              \
-    TG_KERNEL(256, take_rows_##suffix, (const T *table, i64 table_rows, int columns, const int *rows, T *out), \
-              take_rows(table, table_rows, columns, rows, out))                                               \
-    TG_KERNEL(256, transpose_##suffix, (const T *x, int rows, int columns, T *out),                           \
-              transpose(x, rows, columns, out))                                                               \
-    TG_KERNEL(256, convert_##suffix##_f32, (const T *x, float *out, i64 count), convert(x, out, count))       \
-    TG_KERNEL(256, convert_##suffix##_bf16, (const T *x, bf16 *out, i64 count), convert(x, out, count))       \
+#define TG_LAYERS(T, suffix)                                                                                 \
+    TG_KERNEL(1024, rms_norm_##suffix, (const T *x, T *residual, const T *w, T *out, int dim, float eps),    \
+              rms_norm(x, residual, w, out, dim, eps))                                                       \
+    TG_KERNEL(1024, layer_norm_##suffix,                                                                     \
+              (const T *x, const T *w, const T *bias, T *out, int dim, float eps),                           \
+              layer_norm(x, w, bias, out, dim, eps))                                                         \
+    TG_KERNEL(128, head_norm_##suffix,                                                                       \
+              (T * x, i64 items, int stride, int column, int heads, int dim, const T *w, float eps),         \
+              head_norm(x, items, stride, column, heads, dim, w, eps))                                       \
+    TG_KERNEL(256, rope_##suffix,                                                                            \
+              (T * x, int stride, int column, int heads, int dim, const float *angles, int table_rows,       \
+               const int *positions, int wide),                                                              \
+              rope(x, stride, column, heads, dim, angles, table_rows, positions, wide))                      \
+    TG_KERNEL(256, swiglu_##suffix, (const T *x, T *out, int width), swiglu(x, out, width))                  \
+    TG_KERNEL(256, gelu_##suffix, (const T *x, T *out, i64 count, int by_tanh),                              \
+              each<T>(x, nullptr, out, count, [=](float v, float) { return gelu(v, by_tanh != 0); }))        \
+    TG_KERNEL(256, relu_##suffix, (const T *x, T *out, i64 count),                                           \
+              each<T>(x, nullptr, out, count, [](float v, float) { return v < 0 ? 0.0f : v; }))              \
+    TG_KERNEL(256, add_##suffix, (const T *a, const T *b, T *out, i64 count),                                \
+              each<T>(a, b, out, count, [](float x, float y) { return x + y; }))                             \
+    TG_KERNEL(256, multiply_##suffix, (const T *a, const T *b, T *out, i64 count),                           \
+              each<T>(a, b, out, count, [](float x, float y) { return x * y; }))                             \
+    TG_KERNEL(256, take_rows_##suffix,                                                                       \
+              (const T *table, i64 table_rows, int columns, const int *rows, T *out),                        \
+              take_rows(table, table_rows, columns, rows, out))                                              \
+    TG_KERNEL(256, transpose_##suffix, (const T *x, int rows, int columns, T *out),                          \
+              transpose(x, rows, columns, out))                                                              \
+    TG_KERNEL(256, convert_##suffix##_f32, (const T *x, float *out, i64 count), convert(x, out, count))      \
+    TG_KERNEL(256, convert_##suffix##_bf16, (const T *x, bf16 *out, i64 count), convert(x, out, count))      \
     TG_KERNEL(256, convert_##suffix##_f16, (const T *x, f16 *out, i64 count), convert(x, out, count))
 TG_EACH_TYPE(TG_LAYERS)
 

@@ -1,9 +1,10 @@
 // Linear attention that remembers sums in place of keys and values (BDH), and the rotation of its queries.
 //
-// As CTorch/recurrence.inl: positions in blocks of 16 from 0; a row reads the sums of the blocks before its own and
-// the rows before it in its block; a full block enters the sums. Blocks of threads have a run and 32 columns of the
-// values, and go through the run's blocks in order. What new rows leave in the run's open block is written by
-// linear_attention_keep afterwards, as all columns read what lay there. float32 throughout.
+// As CTorch/recurrence.inl: positions in blocks of 16 from 0; a row reads the sums of the blocks before its
+// own and the rows before it in its block; a full block enters the sums. Blocks of threads have a run and 32
+// columns of the values, and go through the run's blocks in order. What new rows leave in the run's open
+// block is written by linear_attention_keep afterwards, as all columns read what lay there. float32
+// throughout.
 
 /// As RecurrenceRow of kernels.hpp.
 struct Run {
@@ -14,8 +15,8 @@ struct Run {
 constexpr int kOpen = 16;
 
 /// The row of `position`: of this step's, or one that the run kept.
-__device__ __forceinline__ const float *run_row(const Run &run, const float *fresh, const float *kept, i64 position,
-                                                i64 columns) {
+__device__ __forceinline__ const float *run_row(const Run &run, const float *fresh, const float *kept,
+                                                i64 position, i64 columns) {
     return position >= run.start ? fresh + (run.offset + position - run.start) * columns
                                  : kept + position % kOpen * columns;
 }
@@ -26,7 +27,8 @@ __device__ void recall_run(const float *queries, const float *values, int width,
     __shared__ float weights[kOpen][kOpen];
     TG_SHARED(float, room);  // a tile of queries [16, 32] a warp, then sums [16, 32] a warp
     const Run run = runs[blockIdx.y];
-    const int warps = int(blockDim.x) / kLanes, warp = int(threadIdx.x) / kLanes, lane = int(threadIdx.x) % kLanes;
+    const int warps = int(blockDim.x) / kLanes, warp = int(threadIdx.x) / kLanes,
+              lane = int(threadIdx.x) % kLanes;
     const int column = int(blockIdx.x) * kLanes + lane;
     const bool there = column < dim;
     float *tile = room + warp * kOpen * kLanes, *parts = room + warps * kOpen * kLanes;
@@ -56,7 +58,8 @@ __device__ void recall_run(const float *queries, const float *values, int width,
 #pragma unroll
             for (int r = 0; r < kOpen; ++r) {
                 const bool read = r < last && (fills || r >= first) && from + lane < width;
-                const float q = read ? run_row(run, queries, run.queries, base + r, width)[from + lane] : 0.0f;
+                const float q =
+                    read ? run_row(run, queries, run.queries, base + r, width)[from + lane] : 0.0f;
                 tile[r * kLanes + lane] = q;
                 any |= q != 0;
             }
@@ -126,7 +129,8 @@ __device__ void angles_of(const float *cycles, int pairs, const int *positions, 
 TG_KERNEL(256, linear_attention,
           (const float *queries, const float *values, int width, int dim, const Run *runs, float *out),
           recall_run(queries, values, width, dim, runs, out))
-TG_KERNEL(256, linear_attention_keep, (const float *queries, const float *values, int width, int dim, const Run *runs),
+TG_KERNEL(256, linear_attention_keep,
+          (const float *queries, const float *values, int width, int dim, const Run *runs),
           keep_run(queries, values, width, dim, runs))
 TG_KERNEL(256, turn_pairs, (const float *x, const float *angles, int columns, float *out),
           turn_neighbours(x, angles, columns, out))

@@ -1,9 +1,9 @@
 // The next token of each row, a block each: what CTorch/sampler.cpp draws from the same logits.
 //
-// 1. A token's place in the order of the logits, the lower number first where they are equal, is one 64-bit key.
-//    top-k and top-p each give the least key that stays; nothing is sorted but the best 1024.
-// 2. The key of rank k is found digit by digit: one pass over the logits counts 11 bits; two or three passes are
-//    usual, and the last digits decide between equal logits.
+// 1. A token's place in the order of the logits, the lower number first where they are equal, is one 64-bit
+//    key. top-k and top-p each give the least key that stays; nothing is sorted but the best 1024.
+// 2. The key of rank k is found digit by digit: one pass over the logits counts 11 bits; two or three passes
+//    are usual, and the last digits decide between equal logits.
 // 3. Weights and scores are float64 like the CPU's. Only where a nucleus has more than 1024 tokens are the
 //    weights' sums of float32 exponentials; then its end may lie a token away from the CPU's.
 // 4. The noise of a token is Philox4x32-10 of (choice, position, token) under the seed.
@@ -79,7 +79,8 @@ __device__ __forceinline__ double gumbel_bound(u32 bits) {
 }
 
 /// `place` and the token's noise; at most `highest` where it cannot be more.
-__device__ TG_APART double score_of(double place, u64 seed, u32 choice, u32 position, int token, double highest) {
+__device__ TG_APART double score_of(double place, u64 seed, u32 choice, u32 position, int token,
+                                    double highest) {
     const u32 bits = philox(seed, choice, position, u32(token)) >> 8;
     return place + gumbel_bound(bits) < highest ? minus_infinity() : place + gumbel(bits);
 }
@@ -144,7 +145,8 @@ __device__ TG_APART u64 select_key(const float *logits, int vocabulary, int want
         __syncthreads();
         each_logit(logits, vocabulary, [&](int token, float logit) {
             const u64 key = key_of(logit, token);
-            if (enters(logit) && (key & fixed) == prefix) atomicAdd(&counts[key >> shift & (kDigits - 1)], 1u);
+            if (enters(logit) && (key & fixed) == prefix)
+                atomicAdd(&counts[key >> shift & (kDigits - 1)], 1u);
         });
         __syncthreads();
         if (threadIdx.x < kLanes) {
@@ -249,15 +251,12 @@ struct Draw {
     }
     __device__ int count(u64 from) const {
         int sum = 0;
-        each_logit(logits, vocabulary, [&](int token, float logit) {
-            sum += enters(logit) && key_of(logit, token) >= from;
-        });
+        each_logit(logits, vocabulary,
+                   [&](int token, float logit) { sum += enters(logit) && key_of(logit, token) >= from; });
         return block_sum(sum);
     }
 
-    __device__ void keep_best(int wanted) {
-        cut = select_key(logits, vocabulary, wanted, enters);
-    }
+    __device__ void keep_best(int wanted) { cut = select_key(logits, vocabulary, wanted, enters); }
 
     /// Keeps the shortest prefix, in order, whose weight reaches `share` of all that is kept.
     __device__ void keep_share(double share) {
@@ -310,7 +309,8 @@ struct Draw {
         const float top = float(largest), inverse = 1.0f / float(temperature);
         each_logit(logits, vocabulary, [&](int i, float logit) {
             // Roughly first: most tokens are too far below.
-            if (!enters(logit) || (logit - top) * inverse + 17.4f < float(highest) || key_of(logit, i) < cut) return;
+            if (!enters(logit) || (logit - top) * inverse + 17.4f < float(highest) || key_of(logit, i) < cut)
+                return;
             const double place = z(logit);
             if (place < floor) return;
             const double score = score_of(place, how.seed, how.choice, how.position, i, highest);
@@ -348,7 +348,8 @@ struct Draw {
 };
 
 /// Penalties, bias, suppression and mask, in that order, on a copy.
-__device__ void change(const SampleHow &how, const int *arena, const float *raw, float *logits, int vocabulary) {
+__device__ void change(const SampleHow &how, const int *arena, const float *raw, float *logits,
+                       int vocabulary) {
     each_logit(raw, vocabulary, [&](int token, float logit) { logits[token] = logit; });
     __syncthreads();
     const int thread = int(threadIdx.x), threads = int(blockDim.x);
@@ -420,7 +421,8 @@ __device__ void sample_row(const float *logits, int vocabulary, const SampleHow 
     }
     const bool penalties = how.repetition != 1 || how.presence != 0 || how.frequency != 0;
     const float *values = raw;
-    if ((penalties && how.history_count > 0) || how.bias_count > 0 || how.suppressed_count > 0 || how.mask_words >= 0) {
+    if ((penalties && how.history_count > 0) || how.bias_count > 0 || how.suppressed_count > 0 ||
+        how.mask_words >= 0) {
         float *own = changed + i64(blockIdx.x) * vocabulary;
         change(how, arena, raw, own, vocabulary);
         values = own;

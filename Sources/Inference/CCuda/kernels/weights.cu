@@ -1,9 +1,9 @@
 // Weights that stay quantised, as CTorch/quant.hpp lays them out: tiles of 16 rows, blocks of 32 columns.
 //
-// unpack: dense rows for a matrix product; the bits are those of the CPU's unpack_row. packed_gemv: products with
-// 1 to 8 rows. There a block of threads has a tile and its warps have blocks of columns in turn, so that a
-// warp reads 512 neighbouring bytes of codes at once, 16 a lane: 4 rows of 4 columns (8 where they have 4 bits).
-// Inputs are not quantised, unlike the CPU's; sums are float32.
+// unpack: dense rows for a matrix product; the bits are those of the CPU's unpack_row. packed_gemv: products
+// with 1 to 8 rows. There a block of threads has a tile and its warps have blocks of columns in turn, so that
+// a warp reads 512 neighbouring bytes of codes at once, 16 a lane: 4 rows of 4 columns (8 where they have 4
+// bits). Inputs are not quantised, unlike the CPU's; sums are float32.
 
 /// As tg::QuantPart.
 struct Part {
@@ -20,7 +20,9 @@ enum { kPlain, kMinimum, kNested, kHalved, kZeros, kTable };
 
 constexpr int kTileRows = 16, kBlockColumns = 32;
 
-__device__ __forceinline__ i64 block_bytes(const Part &part) { return kTileRows * kBlockColumns / 8 * part.bits; }
+__device__ __forceinline__ i64 block_bytes(const Part &part) {
+    return kTileRows * kBlockColumns / 8 * part.bits;
+}
 
 __device__ __forceinline__ const u8 *tile_codes(const Part &part, i64 tile) {
     return part.codes + tile * (part.columns / kBlockColumns) * block_bytes(part);
@@ -54,14 +56,13 @@ __device__ __forceinline__ void halves(const u8 *vector, int rows, float (&out)[
 
 /// Of rows 4 · rows … + 3 of a tile, for block `b`, its first or second 16 columns.
 template <int S>
-__device__ __forceinline__ void fetch_factors(const Part &part, const u8 *factors, int b, int rows, bool second,
-                                              Factors &out) {
+__device__ __forceinline__ void fetch_factors(const Part &part, const u8 *factors, int b, int rows,
+                                              bool second, Factors &out) {
     const i64 blocks = part.columns / kBlockColumns, wholes = (blocks + 7) / 8;
 #pragma unroll
     for (int k = 0; k < 4; ++k) out.offset[k] = out.minimum[k] = 0;
     switch (S) {
-    case kPlain:
-        halves(factors + 32 * i64(b), rows, out.scale);
+    case kPlain: halves(factors + 32 * i64(b), rows, out.scale);
 #pragma unroll
         for (int k = 0; k < 4; ++k) out.offset[k] = float(part.offset);
         break;
@@ -109,7 +110,9 @@ __device__ __forceinline__ void fetch_factors(const Part &part, const u8 *factor
 /// Codes of rows 4 · rows … + 3 and columns 4 · quad … + 3 of a block: a word a row, a byte a column.
 template <int Bits>
 __device__ __forceinline__ Pack<u32, 4> fetch_codes(const u8 *block, int rows, int quad) {
-    const auto sixteen = [&](int at) { return *reinterpret_cast<const Pack<u32, 4> *>(block + at + 16 * rows); };
+    const auto sixteen = [&](int at) {
+        return *reinterpret_cast<const Pack<u32, 4> *>(block + at + 16 * rows);
+    };
     if (Bits == 8) return sixteen(64 * quad);
     Pack<u32, 4> codes = sixteen(64 * (quad % 4));
 #pragma unroll
@@ -177,7 +180,8 @@ __device__ void unpack(const Part &part, i64 row, i64 rows, T *out) {
 #pragma unroll
         for (int m = 0; m < 4; ++m) pack.at[m] = narrow<T>(values[m]);
         if (whole) *reinterpret_cast<Pack<T, 4> *>(to) = pack;
-        else for (int m = 0; m < 4; ++m) to[m] = pack.at[m];
+        else
+            for (int m = 0; m < 4; ++m) to[m] = pack.at[m];
     }
 }
 
@@ -208,8 +212,9 @@ __device__ void unpack_rows(const Part &part, const int *ids, T *out) {
 
 /// sums[k][m] += the products of 4 rows and the columns of one quad with M inputs.
 template <int Bits, int S, int M, typename T>
-__device__ __forceinline__ void multiply_quad(const u8 *block, int four, int quad, const T *const (&x)[M], int column,
-                                              const Factors &factors, const float *table, float (&sums)[4][M]) {
+__device__ __forceinline__ void multiply_quad(const u8 *block, int four, int quad, const T *const (&x)[M],
+                                              int column, const Factors &factors, const float *table,
+                                              float (&sums)[4][M]) {
     const auto codes = fetch_codes<Bits>(block, four, quad);
     float in[M][4];
 #pragma unroll
@@ -223,7 +228,8 @@ __device__ __forceinline__ void multiply_quad(const u8 *block, int four, int qua
         float w[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            w[i] = S == kTable ? table[codes.at[k] >> (8 * i) & 15] : shifted(codes.at[k], i, factors.offset[k]);
+            w[i] =
+                S == kTable ? table[codes.at[k] >> (8 * i) & 15] : shifted(codes.at[k], i, factors.offset[k]);
         }
 #pragma unroll
         for (int m = 0; m < M; ++m) {
@@ -241,10 +247,11 @@ __device__ __forceinline__ void multiply_quad(const u8 *block, int four, int qua
 
 /// out[m][first + row] = x[m] · row + bias, for a tile of rows a block and up to M inputs.
 template <int Bits, int S, int M, typename T>
-__device__ void packed_gemv(const Part &part, const T *x, int inputs, const void *bias, int out_type, void *out,
-                            i64 stride) {
+__device__ void packed_gemv(const Part &part, const T *x, int inputs, const void *bias, int out_type,
+                            void *out, i64 stride) {
     const float *table = S == kTable ? shared_table(part) : nullptr;
-    const int warps = int(blockDim.x) / kLanes, warp = int(threadIdx.x) / kLanes, lane = int(threadIdx.x) % kLanes;
+    const int warps = int(blockDim.x) / kLanes, warp = int(threadIdx.x) / kLanes,
+              lane = int(threadIdx.x) % kLanes;
     const i64 tile = blockIdx.x;
     const u8 *codes = tile_codes(part, tile), *factors_at = tile_factors<S>(part, tile);
     const int blocks = int(part.columns / kBlockColumns), four = lane % 4;
@@ -304,22 +311,23 @@ __device__ void packed_gemv(const Part &part, const T *x, int inputs, const void
     }
 }
 
-#define TG_GEMV(T, suffix, bits, scales, M)                                                                    \
-    TG_KERNEL(256, packed_gemv_##bits##scales##_##M##_##suffix,                                                \
-              (TG_BY_VALUE Part part, const T *x, int inputs, const void *bias, int out_type, void *out,       \
-               i64 stride),                                                                                    \
+#define TG_GEMV(T, suffix, bits, scales, M)                                                                  \
+    TG_KERNEL(256, packed_gemv_##bits##scales##_##M##_##suffix,                                              \
+              (TG_BY_VALUE Part part, const T *x, int inputs, const void *bias, int out_type, void *out,     \
+               i64 stride),                                                                                  \
               packed_gemv<bits, scales, M>(part, x, inputs, bias, out_type, out, stride))
-#define TG_PACKED(T, suffix, bits, scales)                                                                     \
-    TG_GEMV(T, suffix, bits, scales, 1)                                                                        \
-    TG_GEMV(T, suffix, bits, scales, 4)                                                                        \
-    TG_GEMV(T, suffix, bits, scales, 8)                                                                        \
-    TG_KERNEL(256, unpack_##bits##scales##_##suffix, (TG_BY_VALUE Part part, i64 row, i64 rows, T *out),       \
-              unpack<bits, scales>(part, row, rows, out))                                                      \
-    TG_KERNEL(256, unpack_rows_##bits##scales##_##suffix, (TG_BY_VALUE Part part, const int *ids, T *out),     \
+#define TG_PACKED(T, suffix, bits, scales)                                                                   \
+    TG_GEMV(T, suffix, bits, scales, 1)                                                                      \
+    TG_GEMV(T, suffix, bits, scales, 4)                                                                      \
+    TG_GEMV(T, suffix, bits, scales, 8)                                                                      \
+    TG_KERNEL(256, unpack_##bits##scales##_##suffix, (TG_BY_VALUE Part part, i64 row, i64 rows, T * out),    \
+              unpack<bits, scales>(part, row, rows, out))                                                    \
+    TG_KERNEL(256, unpack_rows_##bits##scales##_##suffix, (TG_BY_VALUE Part part, const int *ids, T *out),   \
               unpack_rows<bits, scales>(part, ids, out))
-#define TG_WEIGHTS(T, suffix)                                                                                  \
-    TG_PACKED(T, suffix, 4, kPlain) TG_PACKED(T, suffix, 4, kMinimum) TG_PACKED(T, suffix, 4, kNested)         \
-    TG_PACKED(T, suffix, 4, kZeros) TG_PACKED(T, suffix, 4, kTable) TG_PACKED(T, suffix, 5, kPlain)            \
-    TG_PACKED(T, suffix, 5, kMinimum) TG_PACKED(T, suffix, 5, kNested) TG_PACKED(T, suffix, 6, kHalved)        \
-    TG_PACKED(T, suffix, 8, kPlain)
+#define TG_WEIGHTS(T, suffix)                                                                                \
+    TG_PACKED(T, suffix, 4, kPlain)                                                                          \
+    TG_PACKED(T, suffix, 4, kMinimum) TG_PACKED(T, suffix, 4, kNested) TG_PACKED(T, suffix, 4, kZeros)       \
+        TG_PACKED(T, suffix, 4, kTable) TG_PACKED(T, suffix, 5, kPlain) TG_PACKED(T, suffix, 5, kMinimum)    \
+            TG_PACKED(T, suffix, 5, kNested) TG_PACKED(T, suffix, 6, kHalved)                                \
+                TG_PACKED(T, suffix, 8, kPlain)
 TG_EACH_TYPE(TG_WEIGHTS)
