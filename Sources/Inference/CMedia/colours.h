@@ -9,9 +9,10 @@
 
 // What is kept from frame to frame; all zero at first.
 typedef struct {
-    struct SwsContext *scaler;
-    struct SwsContext *rower;  // makes `rows`, where chroma rows are missing
+    struct SwsContext *scaler[2];  // for each field; the first alone where a frame is converted whole
+    struct SwsContext *rower[2];   // make `rows`, where chroma rows are missing
     AVFrame *rows;
+    int fields;                          // that a frame is converted in
     int format, space, range, location;  // of the frame that the scalers were made for
 } tg_colours;
 

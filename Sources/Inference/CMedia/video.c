@@ -344,7 +344,7 @@ typedef struct {
     size_t count, place;
     size_t looked_ahead;  // place + 1 for which a jump was considered last
     int64_t frame;        // index of the next frame that the decoder gives
-    int has_sought;       // from then on a frame is known by its time
+    int has_sought;       // or left out: from then on a frame is known by its time
     tg_picture picture;
     tg_video_deliver deliver;
     void *context;
@@ -414,6 +414,25 @@ static int skip(tg_video *v, progress *p) {
     return TG_MEDIA_OK;
 }
 
+// Has the decoder leave out a frame of H.264 that is not wanted and that no other frame needs. From the first
+// such frame on frames are known by their time; one that is missed for it is found in a second run.
+static void leave_out(tg_video *v, const AVPacket *packet, progress *p) {
+    if (v->codec->codec_id != AV_CODEC_ID_H264 || !v->times) return;
+    const int64_t index = index_of(v, packet->pts);
+    size_t low = p->place, high = p->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (p->indices[middle] < index) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    const int is_wanted = index < 0 || (low < p->count && p->indices[low] == index);
+    v->codec->skip_frame = is_wanted ? AVDISCARD_DEFAULT : AVDISCARD_NONREF;
+    if (!is_wanted) p->has_sought = 1;
+}
+
 // Decodes from the start of the file what is still wanted.
 static int run(tg_video *v, progress *p, int may_skip, AVPacket *packet, AVFrame *frame,
                tg_media_error *error) {
@@ -430,6 +449,7 @@ static int run(tg_video *v, progress *p, int may_skip, AVPacket *packet, AVFrame
             av_packet_unref(packet);
             continue;
         }
+        if (may_skip && !ended) leave_out(v, packet, p);
         const int sent = avcodec_send_packet(v->codec, ended ? NULL : packet);
         av_packet_unref(packet);
         if (sent == AVERROR(ENOMEM)) {

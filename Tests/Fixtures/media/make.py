@@ -308,6 +308,7 @@ def clips() -> None:
     marked("uneven.mp4", "libx264", "-vf select=not(mod(n\\,3))+eq(mod(n\\,7)\\,1) -vsync vfr")
     marked("odd.webm", "libvpx-vp9", "-vf format=rgb24,crop=33:17:0:0:exact=1")
     marked("bt2020.mp4", "libx264", "-colorspace bt2020nc")
+    marked("interlaced.mp4", "libx264", "-s 36x20 -flags +ildct+ilme -field_order tt")
     marked("turned.mp4", "libx264", "-metadata:s:v:0 rotate=90")
     clip("mpeg4.mp4", "mpeg4", "yuv420p", False)
     LINES.pop()
