@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../../../Sources/Inference/CCuda/emulator/emulator.hpp"
 #include "include/kernel_checks.h"
 
 namespace checks {
@@ -147,9 +148,10 @@ int32_t kernel_check_count(void) { return int32_t(checks::all().size()); }
 
 const char *kernel_check_name(int32_t index) { return checks::all()[size_t(index)]->name; }
 
-const char *kernel_check_run(int32_t index) {
+const char *kernel_check_run(int32_t index, bool backwards) {
     static thread_local std::string failure;
     checks::noise_source().seed(7);
+    tg::emulator::run_backwards(backwards);
     try {
         checks::all()[size_t(index)]->body();
         return nullptr;

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <map>
@@ -55,6 +56,11 @@ std::map<std::string, const Entry *> &entries() {
     static std::map<std::string, const Entry *> all;
     return all;
 }
+
+std::atomic<bool> backwards = false;
+
+/// Whose turn is the i-th of `all`.
+unsigned turn(unsigned i, unsigned all) { return backwards ? all - 1 - i : i; }
 
 struct Fiber {
     unsigned char *memory;
@@ -208,13 +214,13 @@ private:
         ready.pop_back();
         if (!same_line(warp * kLanes, (warp + 1) * kLanes)) return;
         warps[warp].waiting = 0;
-        for (unsigned t = warp * kLanes; t < (warp + 1) * kLanes && failure.empty(); ++t) resume(t);
+        for (unsigned t = 0; t < kLanes && failure.empty(); ++t) resume(warp * kLanes + turn(t, kLanes));
     }
 
     void release_block() {
         if (!same_line(0, count)) return;
         at_barrier = 0;
-        for (unsigned t = 0; t < count && failure.empty(); ++t) resume(t);
+        for (unsigned t = 0; t < count && failure.empty(); ++t) resume(turn(t, count));
     }
 
     void explain() {
@@ -258,7 +264,7 @@ void Runner::start() {
     Runner &self = runner();
     for (;;) {
         while (self.next < self.count) {
-            const unsigned thread = self.current = self.next++;
+            const unsigned thread = self.current = turn(self.next++, self.count);
             self.threads[thread] = {Thread::running, 0, 0, nullptr};
             self.place_current();
             self.entry->call(self.entry->kernel, self.arguments);
@@ -304,6 +310,8 @@ unsigned ballot(bool predicate, int line) {
     for (unsigned lane = 0; lane < kLanes; ++lane) answer |= unsigned(values[lane]) << lane;
     return answer;
 }
+
+void run_backwards(bool whether) { backwards = whether; }
 
 }  // namespace tg::emulator
 

@@ -58,4 +58,8 @@ private:
     void enter();
 };
 
+/// Whether the threads of a block have their turns from the last to the first: who needs no barrier between a
+/// thread's write and another's read gets the same answers in both orders.
+void run_backwards(bool whether);
+
 }  // namespace tg::emulator
