@@ -145,6 +145,7 @@ import Testing
         let cache = "hf/hub/models--org--name"
         try bench.write("\(cache)/snapshots/abc/config.json", "{}")
         try bench.write("\(cache)/snapshots/abc/model.safetensors.index.json", "{}")
+        try bench.write("\(cache)/snapshots/abc/model-00001-of-00001.safetensors", [])
         try bench.write("\(cache)/snapshots/def/config.json", "{}")
         try bench.write("\(cache)/refs/main", "abc\n")
         try bench.write("hf/hub/models--evil--..--x/snapshots/abc/config.json", "{}")
@@ -176,5 +177,33 @@ import Testing
         #expect(byID["packed"]?.hasWeights == true)
         let age = byID["small"].map { Date().timeIntervalSince($0.created) } ?? .infinity
         #expect(abs(age) < 3600)
+    }
+
+    @Test func `models whose files are cut off or lead nowhere lack weights`() throws {
+        let bench = try Bench()
+        func found(_ files: [String], gone: [String] = []) throws -> Bool? {
+            let folder = "\(UUID())"
+            for name in files { try bench.write("m/\(folder)/\(name)", "{}") }
+            for name in gone {
+                try bench.write("m/\(folder)/.keep", "")
+                try FileManager.default.createSymbolicLink(
+                    atPath: "\(bench.path)/m/\(folder)/\(name)",
+                    withDestinationPath: "../../blobs/none"
+                )
+            }
+            return ModelCatalog.scan(directories: ["\(bench.path)/m"], huggingFaceHome: nil)
+                .first { $0.path.hasSuffix(folder) }?.hasWeights
+        }
+        let index = "model.safetensors.index.json"
+        let parts = (1...3).map { "model-0000\($0)-of-00003.safetensors" }
+        #expect(try found(["config.json", "model.safetensors"]) == true)
+        #expect(try found(["config.json", index] + parts) == true)
+        #expect(try found(["config.json", index, "weights.safetensors"]) == true)
+        #expect(try found(["config.json", index]) == false)
+        #expect(try found(["config.json", index] + parts.dropLast()) == false)
+        #expect(try found(["config.json", index] + parts.dropLast(), gone: [parts[2]]) == false)
+        #expect(try found(["config.json"], gone: ["model.safetensors"]) == false)
+        #expect(try found(["model.safetensors"], gone: ["config.json"]) == false)
+        #expect(try found([], gone: ["model.gguf"]) == false)
     }
 }

@@ -86,11 +86,93 @@ import Vision
         #"{"min_pixels":-1}"#,
         #"{"size":{"longest_edge":0}}"#, #"{"image_mean":[1,2]}"#, #"{"image_std":[1,0,1]}"#,
         #"{"image_std":[1,1e300,1]}"#, #"{"rescale_factor":0}"#, #"{"rescale_factor":"x"}"#,
-        #"{"resample":2}"#, #"{"do_resize":false}"#, #"{"fps":0}"#, #"{"max_frames":0}"#, "[]", "{",
+        #"{"resample":4}"#, #"{"resample":"bicubic"}"#, #"{"do_resize":false}"#, "[]", "{",
         #"{"do_normalize":1}"#,
     ])
     func `values that cannot be used are refused`(text: String) {
         #expect(throws: CheckpointError.self) { try processor([image: text]) }
+    }
+
+    @Test(arguments: [
+        #"{"fps":0}"#, #"{"max_frames":0}"#, #"{"patch_size":0}"#, #"{"resample":5}"#, "{",
+        #"{"video_processor_type":"OtherVideoProcessor"}"#,
+    ])
+    func `unusable values of clips leave images alone`(text: String) throws {
+        let found = try #require(try processor([image: #"{"patch_size":16}"#, video: text]))
+        #expect(found.image.layout.patch == 16 && found.videoRefusal?.file == video)
+        #expect(found.video.layout.patch == 14 && found.video.maxFrames == 768)
+    }
+
+    @Test func `a null is as good as nothing, wherever it stands`() throws {
+        let keys = [
+            "min_pixels", "max_pixels", "size", "patch_size", "merge_size", "temporal_patch_size",
+            "fps",
+            "resample", "do_resize", "do_normalize", "do_rescale", "rescale_factor", "image_mean",
+            "image_std", "num_frames", "min_frames", "max_frames", "do_sample_frames",
+            "cap_pixels_per_frame", "max_video_tokens", "video_processor_type",
+            "image_processor_type",
+        ]
+        let nulls = "{\(keys.map { "\"\($0)\":null" }.joined(separator: ","))}"
+        for type in ["qwen2_5_vl", "qwen3_vl"] {
+            let usual = try #require(try processor([:], type))
+            #expect(usual.videoRefusal == nil)
+            #expect(try processor([image: nulls], type) == usual)
+            #expect(try processor([image: nulls, video: nulls], type) == usual)
+            let both = #"{"image_processor":\#(nulls),"video_processor":\#(nulls)}"#
+            #expect(try processor([nested: both], type) == usual)
+            let edges = #"{"size":{"shortest_edge":null,"longest_edge":null}}"#
+            #expect(try processor([image: edges], type) == usual)
+            let none = #"{"image_processor":null,"video_processor":null}"#
+            let plain = #"{"patch_size":7}"#
+            #expect(try processor([image: plain, nested: none], type)?.video.layout.patch == 7)
+        }
+    }
+
+    @Test func `the class of clips is the one that transformers' AutoVideoProcessor finds`() throws
+    {
+        let old = #""min_pixels":1000,"max_pixels":90000"#
+        let bounded = PixelBudget(min: 1000, max: 90_000)
+        for (type, own) in [("qwen2_5_vl", VideoFamily.qwen2VL), ("qwen3_vl", .qwen3VL)] {
+            func clips(_ files: [String: String]) throws -> VisionProcessor {
+                let found = try #require(try processor(files, type))
+                #expect(
+                    found.writesTimestamps == (own == .qwen3VL) && found.image.budget == bounded
+                )
+                return found
+            }
+            let slow = #"{"image_processor_type":"Qwen2VLImageProcessor",\#(old)}"#
+            let fallen = try clips([image: slow])
+            #expect(fallen.video.family == .qwen2VL && fallen.video.budget == bounded)
+            #expect(fallen.video.fps == nil && !fallen.samplesFrames)
+            #expect(fallen.video.maxVideoTokens == 128_000 && fallen.video.layout.patch == 14)
+            // No video class is called so, nor so: the model's own counts.
+            for other in [#""image_processor_type":"Qwen2VLImageProcessorFast","#, ""] {
+                let found = try clips([image: "{\(other)\(old)}"])
+                #expect(found.video.family == own)
+                let usual = PixelBudget(min: 131_072, max: 786_432)
+                #expect(found.video.budget == (own == .qwen3VL ? usual : bounded))
+            }
+            #expect(try clips([image: slow, video: #"{"fps":1}"#]).video.family == own)
+            for (name, family) in [("Qwen2VL", VideoFamily.qwen2VL), ("Qwen3VL", .qwen3VL)] {
+                let named = #"{"video_processor_type":"\#(name)VideoProcessor"}"#
+                let found = try clips([image: slow, video: named])
+                #expect(found.video.family == family && found.samplesFrames == (family == .qwen3VL))
+                let inside = #"{"image_processor":\#(slow),"video_processor":\#(named)}"#
+                #expect(try clips([nested: inside]).video == found.video)
+            }
+        }
+    }
+
+    @Test func `the way of resizing is the file's`() throws {
+        let found = try #require(
+            try processor([image: #"{"resample":2}"#, video: #"{"resample":1}"#])
+        )
+        #expect(found.image.resampling == .bilinear && found.video.resampling == .lanczos)
+        #expect(try processor([:])?.image.resampling == .bicubic)
+        do {
+            _ = try processor([image: #"{"resample":4}"#])
+            Issue.record("4 was taken")
+        } catch let error as CheckpointError { #expect(error.detail.contains("bilinear (2)")) }
     }
 
     @Test func `a model without a tower takes no media`() throws {

@@ -25,7 +25,27 @@ import Vision
         for line in try Fixture.lines("resize") {
             let size = PixelSize(width: Int(line[2]) ?? 0, height: Int(line[3]) ?? 0)
             let picture = try pixels(of: bytes)
-            #expect(fnv(try resized(picture, to: size)) == line[4], "\(line)")
+            #expect(fnv(try resized(picture, to: size, .bicubic)) == line[4], "\(line)")
+        }
+        let others = try Fixture.lines("sample")
+        #expect(others.count == 24)
+        for line in others {
+            let size = PixelSize(width: Int(line[2]) ?? 0, height: Int(line[3]) ?? 0)
+            let way = try #require(Int(line[4]).flatMap(Resampling.init(rawValue:)))
+            #expect(fnv(try resized(try pixels(of: bytes), to: size, way)) == line[5], "\(line)")
+        }
+    }
+
+    @Test func `a model's own way of resizing reaches the decoder`() throws {
+        let bytes = try Fixture.bytes("noise.png")
+        let layout = PatchLayout(patch: 14)
+        let budget = PixelBudget(min: 784, max: 12_845_056)
+        for line in try Fixture.lines("sample").filter({ $0[2] == "56" }) {
+            let way = try #require(Int(line[4]).flatMap(Resampling.init(rawValue:)))
+            let rule = ImageRule(layout: layout, budget: budget, resampling: way)
+            let job = MediaJob(.image(rule), inputBytes: bytes.count, outputBytes: Self.room)
+            let outcome = try MediaProcess.run(job, on: bytes)
+            #expect(fnv(outcome.pixels) == line[5], "\(line)")
         }
     }
 

@@ -33,7 +33,8 @@ func pixels(of file: [UInt8], limits: tg_media_limits = ordinary) throws -> RGB 
     return RGB(bytes: Array(bytes), size: size)
 }
 
-func resized(_ picture: RGB, to size: PixelSize) throws -> [UInt8] {
+func resized(_ picture: RGB, to size: PixelSize, _ resampling: Resampling) throws -> [UInt8] {
+    let resampling = tg_resampling(rawValue: UInt32(resampling.rawValue))
     var source = picture.bytes
     var target = [UInt8](repeating: 0, count: 3 * size.width * size.height)
     var error = tg_media_error()
@@ -43,7 +44,7 @@ func resized(_ picture: RGB, to size: PixelSize) throws -> [UInt8] {
             width: Int32(picture.size.width),
             height: Int32(picture.size.height)
         )
-        return tg_resize(&from, &target, Int32(size.width), Int32(size.height), &error)
+        return tg_resize(&from, &target, Int32(size.width), Int32(size.height), resampling, &error)
     }
     guard code == 0 else { throw CMediaFailure(text: "resize") }
     return target

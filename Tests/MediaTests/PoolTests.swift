@@ -137,6 +137,34 @@ enum Fixture {
         #expect(settle(2))
     }
 
+    @Test func `processes that are killed while they wait leave no zombies and are replaced`()
+        throws
+    {
+        // No other test's processes have this number among their arguments.
+        let mark = (1 << 30) + 4096
+        func living() -> [pid_t] {
+            let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+            return names.compactMap { pid_t($0) }.filter { pid in
+                let words = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
+                return words.split(separator: 0).contains { $0.elementsEqual("\(mark)".utf8) }
+            }
+        }
+        func wait(_ met: () -> Bool) -> Bool {
+            let end = Date(timeIntervalSinceNow: 5)
+            while !met(), Date() < end { usleep(2000) }
+            return met()
+        }
+        let room = room { $0.decoder.addressSpace = mark }
+        room.warm()
+        try #require(wait { room.spareCount == 2 })
+        let first = living()
+        #expect(first.count == 3)
+        for pid in first { kill(pid, SIGKILL) }
+        room.warm()
+        #expect(wait { first.allSatisfy { kill($0, 0) == -1 } && room.spareCount == 2 })
+        #expect(living().count == 3)
+    }
+
     @Test func `many requests share few processes`() throws {
         let room = room(Lines()) { settings in
             settings.decoder.most = 3

@@ -151,7 +151,8 @@ import Media
 @Suite struct MediaRootTests {
     @Test(arguments: [
         "file:///etc/passwd", "file:/etc/passwd", "file:../x", "file:a/../../x", "file://a//b",
-        "file:", "file://", "file:./a", "file:a/", "file:a\u{0}b",
+        "file:", "file://", "file://a.png", "file://localhost/a.png", "file://in/a.png", "file:./a",
+        "file:a/", "file:a\u{0}b",
         "file:" + String(repeating: "a", count: 1025),
     ])
     func `names that lead anywhere but down are refused`(url: String) {

@@ -69,6 +69,32 @@ import Vision
         }
     }
 
+    @Test func `a clip of one frame is a pair of it for Qwen2.5-VL and refused for Qwen3-VL`()
+        throws
+    {
+        let size = PixelSize(width: 112, height: 84)
+        var rule = VideoRule(
+            family: .qwen2VL,
+            layout: PatchLayout(patch: 14),
+            budget: PixelBudget(min: 3136, max: 1 << 20),
+            fps: nil
+        )
+        let one = VideoTimeline(frames: 1, fps: 10)
+        let choice = try rule.choose(from: one)
+        #expect(choice.indices == [0] && choice.secondsPerGrid(temporalPatch: 2) == 0.2)
+        #expect(try rule.grid(of: size, frames: 1) == PatchGrid(time: 1, height: 6, width: 8))
+        // Sampling takes whole pairs only.
+        rule.fps = 2
+        #expect(throws: GeometryError.tooFewFrames(1, needed: 2)) { try rule.choose(from: one) }
+        rule.family = .qwen3VL
+        #expect(try rule.choose(from: one).indices == [0])
+        #expect(throws: GeometryError.tooFewFrames(1, needed: 2)) {
+            try rule.target(of: size, frames: 1)
+        }
+        rule.frameCount = 4
+        #expect(try rule.choose(from: one).indices == [0, 0, 0, 0])
+    }
+
     @Test func `grids count patches and tokens`() throws {
         let rule = ImageRule(
             layout: PatchLayout(patch: 14),

@@ -14,7 +14,7 @@ struct ModelsCommand: ParsableCommand {
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List the models that can be served."
+            abstract: "List the models, and mark those that lack weights as incomplete."
         )
 
         @OptionGroup var options: SettingsOptions
@@ -22,7 +22,8 @@ struct ModelsCommand: ParsableCommand {
         func run() throws {
             let settings = try options.load()
             for entry in ModelFolders.entries(settings) {
-                print("\(entry.id)\t\(entry.ownedBy)\t\(entry.path)")
+                let mark = entry.hasWeights ? "" : "\tincomplete"
+                print("\(entry.id)\t\(entry.ownedBy)\t\(entry.path)\(mark)")
             }
             for path in ModelFolders.unnamed(settings) {
                 let name = URL(fileURLWithPath: path).lastPathComponent.debugDescription

@@ -213,9 +213,15 @@ public final class DecoderPool: @unchecked Sendable {
         let now = tg_monotonic_ns()
         let isIdle = waiting == 0 && Double(now - lastNeed) / 1e9 > settings.idleSeconds
         let wanted = isIdle ? 0 : min(max(settings.spares, waiting), settings.most - working)
-        if isSpent {
+        if isSpent || template?.hasEnded == true {
             isSpent = false
             template = nil
+        }
+        // A spare that was killed while it waited is none; asking takes it off the kernel's list.
+        spares.removeAll { spare in
+            guard spare.hasEnded else { return false }
+            spare.dismiss()
+            return true
         }
         let mayStart = failed.map { now - $0 > 1_000_000_000 } ?? true
         if spares.count < wanted, mayStart, leaving.count <= settings.most {
@@ -242,7 +248,7 @@ public final class DecoderPool: @unchecked Sendable {
             template = nil
         } else {
             let calm = settings.idleSeconds - Double(now - min(now, lastNeed)) / 1e9
-            let pause = failed != nil ? 1 : isIdle ? 30 : max(0.01, min(30, calm + 0.01))
+            let pause = failed != nil ? 1 : isIdle ? 30 : max(0.01, min(5, calm + 0.01))
             _ = lock.wait(until: Date(timeIntervalSinceNow: pause))
         }
         lock.unlock()

@@ -57,8 +57,12 @@ final class DecoderProcess: Sendable {
     func dismiss() {
         shutdown(socket, Int32(SHUT_RDWR))
         close(socket)
-        kill(pid, SIGKILL)
+        // A number that was waited for may be another's by now.
+        if !hasEnded { kill(pid, SIGKILL) }
     }
+
+    /// Whether it has ended by itself; it leaves no zombie then, and `dismiss` has nothing to signal.
+    var hasEnded: Bool { wait(WNOHANG) != nil }
 
     /// Waits for the end of a process that was dismissed.
     func reap() { _ = wait() }

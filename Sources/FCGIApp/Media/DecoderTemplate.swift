@@ -50,6 +50,12 @@ final class DecoderTemplate {
         while waitpid(pid, &raw, 0) < 0 && errno == EINTR {}
     }
 
+    /// Whether nobody is at the other end any more.
+    var hasEnded: Bool {
+        var end = pollfd(fd: socket, events: 0, revents: 0)
+        return poll(&end, 1, 0) == 1
+    }
+
     /// A new decoder; nil where the template is of no use any more.
     func copy() -> DecoderProcess? {
         var pair: [Int32] = [-1, -1]

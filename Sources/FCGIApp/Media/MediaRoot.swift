@@ -14,15 +14,14 @@ package struct MediaRoot: Sendable {
         text.utf8.prefix(5).map { $0 | 0x20 }.elementsEqual("file:".utf8)
     }
 
-    /// The relative name in `file:NAME` or `file://NAME`.
+    /// The relative name in `file:NAME`; behind `file://` stands a host, which is none of ours.
     package static func name(in url: String) throws(MediaError) -> String {
-        var name = url.dropFirst(5)
-        if name.hasPrefix("//") { name = name.dropFirst(2) }
+        let name = url.dropFirst(5)
         let parts = name.split(separator: "/", omittingEmptySubsequences: false)
         guard !name.isEmpty, name.utf8.count <= 1024, !name.utf8.contains(0),
             parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." })
         else {
-            throw .invalid("a file: URL takes the relative name of a file below the media root")
+            throw .invalid("write file:NAME, with the relative name of a file below the media root")
         }
         return String(name)
     }

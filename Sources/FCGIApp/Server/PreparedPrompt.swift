@@ -136,7 +136,7 @@ struct MediaPlacement {
         }
         var stamps: [Double]?
         var seconds: Double?
-        if kind == .video, let choice = result.choice, vision.video.family == .qwen3VL {
+        if kind == .video, let choice = result.choice, vision.writesTimestamps {
             let times = choice.timestamps(temporalPatch: layout.temporalPatch)
             stamps = times
             for time in times {

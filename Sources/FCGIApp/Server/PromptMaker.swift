@@ -42,6 +42,13 @@ struct PromptMaker: Sendable {
             )
         }
         if let vision = model.vision {
+            if let fault = vision.videoRefusal, let part = parts.first(where: { $0.kind == .video })
+            {
+                throw .unsupportedValue(
+                    part.param,
+                    "the model's processor files allow no video: \(fault)."
+                )
+            }
             room.warm()
             let rules = MediaRules(vision: vision, settings: settings.media)
             prepared = try prepare(parts, rules, common: conversation.mediaWishes, caller)

@@ -1,4 +1,4 @@
-// Bicubic resize with antialiasing in integers.
+// Resizing with antialiasing in integers.
 //
 // 1. Weights are computed and normalised in double and rounded, half away from zero, to int16 at the largest
 //    precision (at most 22 bits) that keeps the largest of them below 2^15.
@@ -30,6 +30,24 @@ static double cubic(double x) {
     return 0.0;
 }
 
+static double triangle(double x) {
+    x = fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+static double sinc(double x) {
+    x *= M_PI;
+    return x == 0.0 ? 1.0 : sin(x) / x;
+}
+
+static double lanczos(double x) { return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0; }
+
+// Pixels on either side, and their weights; nearest has one pixel and none beside it.
+static const struct {
+    double support;
+    double (*weight)(double);
+} filters[] = {{0.0, NULL}, {3.0, lanczos}, {1.0, triangle}, {2.0, cubic}};
+
 static void kernel_free(kernel *k) {
     free(k->first);
     free(k->count);
@@ -37,9 +55,10 @@ static void kernel_free(kernel *k) {
     memset(k, 0, sizeof *k);
 }
 
-static int kernel_make(kernel *k, int32_t from, int32_t to) {
+static int kernel_make(kernel *k, int32_t from, int32_t to, tg_resampling resampling) {
     const double scale = (double)from / (double)to;
-    const double support = scale >= 1.0 ? 2.0 * scale : 2.0;
+    const double reach = filters[resampling].support;
+    const double support = scale >= 1.0 ? reach * scale : reach;
     const double inverse = scale >= 1.0 ? 1.0 / scale : 1.0;
     k->stride = (int32_t)ceil(support) * 2 + 1;
     const size_t taps = (size_t)k->stride * (size_t)to;
@@ -53,7 +72,14 @@ static int kernel_make(kernel *k, int32_t from, int32_t to) {
         return -1;
     }
     double largest = 0.0;
-    for (int32_t i = 0; i < to; i++) {
+    for (int32_t i = 0; i < to && resampling == TG_NEAREST; i++) {
+        // The step is a float, as in at::.
+        const int32_t place = (int32_t)floorf((float)((i + 0.5) * (double)((float)from / (float)to)));
+        k->first[i] = place < from ? place : from - 1;
+        k->count[i] = 1;
+        exact[(size_t)i * (size_t)k->stride] = largest = 1.0;
+    }
+    for (int32_t i = 0; i < to && resampling != TG_NEAREST; i++) {
         const double center = scale * (i + 0.5);
         int64_t low = (int64_t)(center - support + 0.5);
         int64_t high = (int64_t)(center + support + 0.5);
@@ -65,7 +91,7 @@ static int kernel_make(kernel *k, int32_t from, int32_t to) {
         double *w = exact + (size_t)i * (size_t)k->stride;
         double total = 0.0;
         for (int64_t j = 0; j < size; j++) {
-            w[j] = cubic(((double)(j + low) - center + 0.5) * inverse);
+            w[j] = filters[resampling].weight(((double)(j + low) - center + 0.5) * inverse);
             total += w[j];
         }
         for (int64_t j = 0; j < size; j++) {
@@ -155,7 +181,7 @@ WIDE static void vertical(void *context, int band) {
 }
 
 int tg_resize(const tg_picture *from, uint8_t *to, int32_t to_width, int32_t to_height,
-              tg_media_error *error) {
+              tg_resampling resampling, tg_media_error *error) {
     if (to_width <= 0 || to_height <= 0)
         return tg_fail(error, TG_MEDIA_INVALID, "a target of %dx%d pixels", to_width, to_height);
     const int across = to_width != from->width, down = to_height != from->height;
@@ -167,8 +193,8 @@ int tg_resize(const tg_picture *from, uint8_t *to, int32_t to_width, int32_t to_
                 .to_width = to_width, .to_height = to_height};
     uint8_t *between = NULL;
     int code = TG_MEDIA_MEMORY;
-    if (across && kernel_make(&r.columns, from->width, to_width)) goto out;
-    if (down && kernel_make(&r.rows, from->height, to_height)) goto out;
+    if (across && kernel_make(&r.columns, from->width, to_width, resampling)) goto out;
+    if (down && kernel_make(&r.rows, from->height, to_height, resampling)) goto out;
     if (across && down && !(between = malloc((size_t)to_width * (size_t)from->height * 3))) goto out;
     if (down && !(r.sums = malloc((size_t)to_width * 3 * BANDS * sizeof *r.sums))) goto out;
     r.middle = between ? between : across ? to : from->rgb;

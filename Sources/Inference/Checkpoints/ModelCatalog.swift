@@ -10,7 +10,8 @@ public struct CatalogEntry: Sendable, Equatable {
     public let created: Date
     /// `user`, or `huggingface` for the cache.
     public let ownedBy: String
-    /// Whether weights are there; without them text can be rendered and tokenised.
+    /// Whether config and weights are there, as far as names tell; without weights text can be rendered and
+    /// tokenised.
     public let hasWeights: Bool
 
     /// Describes a model.
@@ -110,17 +111,34 @@ public enum ModelCatalog {
         let ggufs = files.filter { $0.hasSuffix(".gguf") }
         let hasConfig = files.contains("config.json")
         guard hasConfig || ggufs.count == 1 else { return nil }
-        let weights = files.contains {
-            ["model.safetensors", "model.safetensors.index.json", "model.pt"].contains($0)
-        }
         let newest = (hasConfig ? ["config.json"] : ggufs).map { changed("\(path)/\($0)") }.max()
         return CatalogEntry(
             id: id,
             path: path,
             created: newest ?? changed(path),
             ownedBy: ownedBy,
-            hasWeights: weights || !hasConfig
+            hasWeights: hasConfig
+                ? isThere("\(path)/config.json") && hasWeights(files, in: path)
+                : isThere("\(path)/\(ggufs[0])")
         )
+    }
+
+    /// Follows links: those of the Hugging Face cache may lead nowhere.
+    private static func isThere(_ path: String) -> Bool {
+        FileManager.default.fileExists(atPath: path)
+    }
+
+    private static func hasWeights(_ files: [String], in folder: String) -> Bool {
+        func has(_ name: String) -> Bool { files.contains(name) && isThere("\(folder)/\(name)") }
+        if has("model.safetensors") || has("model.pt") { return true }
+        guard has("model.safetensors.index.json") else { return false }
+        let parts = files.filter { $0.hasSuffix(".safetensors") }
+        // `model-00001-of-00003.safetensors` tells how many there are.
+        let count = parts.lazy.compactMap { part in
+            part.dropLast(12).components(separatedBy: "-of-").last.flatMap { Int($0) }
+        }.first
+        return !parts.isEmpty && parts.count >= count ?? 1
+            && parts.allSatisfy { isThere("\(folder)/\($0)") }
     }
 
     private static func changed(_ path: String) -> Date {

@@ -27,11 +27,28 @@ extension PixelBudget {
     }
 }
 
-extension ImageRule {
-    var json: JSONValue { .object(JSONObject(layout.members + budget.members)) }
+extension Resampling {
+    var member: (String, JSONValue) { ("resample", .int(rawValue)) }
 
     init(json: JSONValue) throws(MediaLinkError) {
-        self.init(layout: try PatchLayout(json: json), budget: try PixelBudget(json: json))
+        guard let found = Resampling(rawValue: try json.count("resample")) else {
+            throw MediaLinkError(member: "resample")
+        }
+        self = found
+    }
+}
+
+extension ImageRule {
+    var json: JSONValue {
+        .object(JSONObject(layout.members + budget.members + [resampling.member]))
+    }
+
+    init(json: JSONValue) throws(MediaLinkError) {
+        self.init(
+            layout: try PatchLayout(json: json),
+            budget: try PixelBudget(json: json),
+            resampling: try Resampling(json: json)
+        )
     }
 }
 
@@ -44,7 +61,7 @@ extension VideoRule {
             ("all_frames_up_to", allFramesUpTo.map { .int($0) } ?? .null),
             ("min_frames", .int(minFrames)), ("max_frames", .int(maxFrames)),
             ("cap_pixels_per_frame", .bool(capPixelsPerFrame)),
-            ("max_video_tokens", .int(maxVideoTokens)),
+            ("max_video_tokens", .int(maxVideoTokens)), resampling.member,
         ]
         return .object(JSONObject(wishes + layout.members + budget.members))
     }
@@ -63,7 +80,8 @@ extension VideoRule {
             minFrames: try json.count("min_frames"),
             maxFrames: try json.count("max_frames"),
             capPixelsPerFrame: json["cap_pixels_per_frame"]?.bool ?? false,
-            maxVideoTokens: try json.count("max_video_tokens")
+            maxVideoTokens: try json.count("max_video_tokens"),
+            resampling: try Resampling(json: json)
         )
     }
 }

@@ -12,7 +12,7 @@ extension Work {
         try check { tg_image_size(bytes, job.inputBytes, &limits, &width, &height, &$0) }
         if let rule {
             let target = try rule.target(of: PixelSize(width: Int(width), height: Int(height)))
-            _ = try resizer(to: target, frames: 1)
+            _ = try resizer(to: target, frames: 1, rule.resampling)
         }
         var picture = tg_picture()
         defer { tg_picture_free(&picture) }
@@ -20,7 +20,8 @@ extension Work {
         try check { tg_image_decode(bytes, job.inputBytes, &limits, orient, &picture, &$0) }
         let decoded = tg_monotonic_ns()
         let source = PixelSize(width: Int(picture.width), height: Int(picture.height))
-        let resizer = try resizer(to: try rule?.target(of: source) ?? source, frames: 1)
+        let target = try rule?.target(of: source) ?? source
+        let resizer = try resizer(to: target, frames: 1, rule?.resampling ?? .bicubic)
         try resizer.put(picture, place: 0)
         let format = tg_media_format_name(tg_media_sniff(bytes, job.inputBytes))
         var result = MediaResult(

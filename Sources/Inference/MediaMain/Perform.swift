@@ -49,7 +49,7 @@ struct Work {
     }
 
     /// A resizer for frames that fit the output.
-    func resizer(to size: PixelSize, frames: Int) throws -> Resizer {
+    func resizer(to size: PixelSize, frames: Int, _ resampling: Resampling) throws -> Resizer {
         let (area, wide) = size.width.multipliedReportingOverflow(by: size.height)
         let (pixels, long) = area.multipliedReportingOverflow(by: frames)
         let (needed, large) = pixels.multipliedReportingOverflow(by: 3)
@@ -60,7 +60,7 @@ struct Work {
                 "\(frames)\(size.width)x\(size.height) pixels need more than \(outputBytes) bytes"
             )
         }
-        return Resizer(to: size, output: output)
+        return Resizer(to: size, resampling, output: output)
     }
 }
 

@@ -8,6 +8,7 @@ import Vision
 
 final class Resizer {
     let size: PixelSize
+    private let resampling: tg_resampling
     private let output: Int32
     // Not an array: one that does not fit the address space ends the process without a word.
     private var frame: UnsafeMutablePointer<UInt8>?
@@ -15,8 +16,9 @@ final class Resizer {
     /// Time spent here.
     private(set) var nanoseconds: UInt64 = 0
 
-    init(to size: PixelSize, output: Int32) {
+    init(to size: PixelSize, _ resampling: Resampling, output: Int32) {
         self.size = size
+        self.resampling = tg_resampling(rawValue: UInt32(resampling.rawValue))
         self.output = output
         count = 3 * size.width * size.height
     }
@@ -46,7 +48,7 @@ final class Resizer {
             )
         }
         var picture = picture
-        try check { tg_resize(&picture, frame, width, height, &$0) }
+        try check { tg_resize(&picture, frame, width, height, resampling, &$0) }
         return UnsafePointer(frame)
     }
 }

@@ -63,7 +63,8 @@ extension Work {
             )
         }
         let source = PixelSize(width: Int(info.width), height: Int(info.height))
-        let resizer = try resizer(to: try rule.target(of: source, frames: count), frames: count)
+        let target = try rule.target(of: source, frames: count)
+        let resizer = try resizer(to: target, frames: count, rule.resampling)
         let sink = Sink(resizer)
         let indices = choice.indices.map { Int64($0) }
         var decoded: Int64 = 0

@@ -55,11 +55,11 @@ public struct FrameChoice: Sendable, Equatable {
 extension VideoRule {
     /// Chooses the frames of a clip.
     ///
-    /// Throws where transformers does: a clip shorter than a temporal patch, or more frames asked for than
-    /// there are.
+    /// Throws where transformers does: more frames asked for than there are, or fewer than one. A clip shorter
+    /// than a temporal patch is taken whole; `target` tells whether the family has a size for it.
     public func choose(from timeline: VideoTimeline) throws(GeometryError) -> FrameChoice {
         let total = timeline.frames
-        guard total >= layout.temporalPatch, total <= 1 << 24 else {
+        guard (1...1 << 24).contains(total) else {
             throw .tooFewFrames(total, needed: layout.temporalPatch)
         }
         guard layout.isValid, minFrames >= 0, maxFrames > 0 else {
@@ -110,7 +110,7 @@ extension VideoRule {
         let total = clip.frames
         let wanted: Int
         if let frameCount {
-            guard frameCount >= layout.temporalPatch, frameCount <= 1 << 16 else {
+            guard (1...1 << 16).contains(frameCount) else {
                 throw .tooFewFrames(frameCount, needed: layout.temporalPatch)
             }
             wanted = frameCount
@@ -120,7 +120,8 @@ extension VideoRule {
         } else {
             wanted = min(max(total, minFrames), maxFrames)
         }
-        guard wanted > 1 else { throw .tooFewFrames(wanted, needed: layout.temporalPatch) }
+        guard wanted > 0 else { throw .tooFewFrames(wanted, needed: layout.temporalPatch) }
+        if wanted == 1 { return [0] }
         let step = Double(total - 1) / Double(wanted - 1)
         return (0..<wanted).map { index in
             index == wanted - 1 ? total - 1 : Int((step * Double(index)).rounded(.toNearestOrEven))

@@ -4,11 +4,14 @@ public struct ImageRule: Sendable, Equatable {
     public var layout: PatchLayout
     /// Pixels after resizing.
     public var budget: PixelBudget
+    /// How pixels are resized.
+    public var resampling: Resampling
 
     /// A rule; published budgets are 3136…12845056 (Qwen2.5-VL) and 65536…16777216 (Qwen3-VL).
-    public init(layout: PatchLayout, budget: PixelBudget) {
+    public init(layout: PatchLayout, budget: PixelBudget, resampling: Resampling = .bicubic) {
         self.layout = layout
         self.budget = budget
+        self.resampling = resampling
     }
 
     /// Size to which an image of `size` is resized.

@@ -31,6 +31,8 @@ public struct VideoRule: Sendable, Equatable {
     public var capPixelsPerFrame: Bool
     /// Tokens from which `capPixelsPerFrame` derives its bound.
     public var maxVideoTokens: Int
+    /// How pixels are resized.
+    public var resampling: Resampling
 
     /// A rule with transformers' defaults for what is not given.
     public init(
@@ -43,7 +45,8 @@ public struct VideoRule: Sendable, Equatable {
         minFrames: Int = 4,
         maxFrames: Int = 768,
         capPixelsPerFrame: Bool = false,
-        maxVideoTokens: Int? = nil
+        maxVideoTokens: Int? = nil,
+        resampling: Resampling = .bicubic
     ) {
         self.family = family
         self.layout = layout
@@ -55,6 +58,7 @@ public struct VideoRule: Sendable, Equatable {
         self.maxFrames = maxFrames
         self.capPixelsPerFrame = capPixelsPerFrame
         self.maxVideoTokens = maxVideoTokens ?? (family == .qwen2VL ? 128_000 : 768)
+        self.resampling = resampling
     }
 
     /// Size to which each of `frames` frames of `size` is resized.

@@ -3,6 +3,7 @@
 Lines of expected.txt, space-separated:
   image  FILE ORIENT WIDTH HEIGHT HASH            FNV-1a 64 of the RGB bytes of Pillow's convert("RGB")
   resize FILE WIDTH HEIGHT HASH                   ... after at::_upsample_bicubic2d_aa on uint8
+  sample FILE WIDTH HEIGHT RESAMPLE HASH          ... after torch's other ways of resizing uint8, by Pillow's number
   exact  FILE WIDTH HEIGHT FRAMES RATE HASH,...   PyAV's rgb24 of each frame
   close  FILE WIDTH HEIGHT FRAMES RATE INDEX,...  the frames with these indices lie in FILE.rgb
   bad    FILE CODE                                what must be refused
@@ -241,6 +242,14 @@ def resizes() -> None:
         out = torch._C._nn._upsample_bicubic2d_aa(tensor, [height, width], False, None, None)
         rgb = out[0].permute(1, 2, 0).contiguous().numpy()
         LINES.append(f"resize noise.png {width} {height} {fnv(rgb.tobytes())}")
+        ways = [
+            torch._C._nn._upsample_nearest_exact2d(tensor, [height, width], None, None),
+            torch.nn.functional.interpolate(tensor, [height, width], mode="lanczos", antialias=True),
+            torch._C._nn._upsample_bilinear2d_aa(tensor, [height, width], False, None, None),
+        ]
+        for resample, out in enumerate(ways):
+            rgb = out[0].permute(1, 2, 0).contiguous().numpy()
+            LINES.append(f"sample noise.png {width} {height} {resample} {fnv(rgb.tobytes())}")
 
 
 def clip(

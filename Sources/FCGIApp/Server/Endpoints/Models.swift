@@ -3,12 +3,11 @@ internal import FoundationEssentials
 internal import JSON
 internal import OpenAI
 
-// GET /v1/models and /v1/models/{id}: what the key may use.
+// GET /v1/models and /v1/models/{id}: what the key may use, and what has weights.
 extension Application {
     func listModels(_ call: Call, _ principal: Principal) {
-        let objects = models.catalog().filter { principal.mayUse(model: $0.id) }.map(
-            ModelObject.init
-        )
+        let served = models.catalog().filter { $0.hasWeights && principal.mayUse(model: $0.id) }
+        let objects = served.map(ModelObject.init)
         var output: [UInt8] = []
         ModelObject.append(list: objects, to: &output)
         call.send(status: 200, output)
@@ -17,6 +16,7 @@ extension Application {
     func showModel(_ call: Call, _ principal: Principal, id: String) throws(APIError) {
         let entry = try models.entry(named: id)
         guard principal.mayUse(model: entry.id) else { throw .modelNotAllowed(entry.id) }
+        guard entry.hasWeights else { throw .modelNotFound(id) }
         var output: [UInt8] = []
         ModelObject(entry).append(to: &output)
         call.send(status: 200, output)

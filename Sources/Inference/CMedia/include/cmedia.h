@@ -61,10 +61,13 @@ int tg_image_decode(const uint8_t *bytes, size_t count, const tg_media_limits *l
                     tg_picture *picture, tg_media_error *error);
 void tg_picture_free(tg_picture *picture);
 
-// Bicubic, antialiased, in integers: bit for bit at::_upsample_bicubic2d_aa on uint8, which is what
-// torchvision's resize(uint8, BICUBIC, antialias) runs. `to` holds 3 * to_width * to_height bytes.
+// Pillow's numbers.
+typedef enum { TG_NEAREST = 0, TG_LANCZOS = 1, TG_BILINEAR = 2, TG_BICUBIC = 3 } tg_resampling;
+
+// Antialiased, in integers: bit for bit what torchvision's resize runs on uint8 (at::_upsample_bicubic2d_aa,
+// _bilinear2d_aa, _lanczos2d_aa, _nearest_exact2d). `to` holds 3 * to_width * to_height bytes.
 int tg_resize(const tg_picture *from, uint8_t *to, int32_t to_width, int32_t to_height,
-              tg_media_error *error);
+              tg_resampling resampling, tg_media_error *error);
 
 // A clip. The bytes must outlive it.
 typedef struct tg_video tg_video;
