@@ -98,9 +98,8 @@ extension VideoRule {
         } else {
             return Array(0..<total)
         }
-        guard wanted > 0, wanted <= total else {
-            throw .tooFewFrames(total, needed: max(wanted, pair))
-        }
+        guard wanted > 0 else { throw .tooFewFrames(min(frameCount ?? total, total), needed: pair) }
+        guard wanted <= total else { throw .tooFewFrames(total, needed: wanted) }
         let step = Double(total) / Double(wanted)
         return (0..<wanted).map { min(Int(Float(step * Double($0))), total - 1) }
     }
