@@ -3,7 +3,7 @@
 Lines of expected.txt, space-separated:
   image  FILE ORIENT WIDTH HEIGHT HASH            FNV-1a 64 of the RGB bytes of Pillow's convert("RGB")
   resize FILE WIDTH HEIGHT HASH                   ... after at::_upsample_bicubic2d_aa on uint8
-  sample FILE WIDTH HEIGHT RESAMPLE HASH          ... after torch's other ways of resizing uint8, by Pillow's number
+  sample FILE WIDTH HEIGHT RESAMPLE HASH          ... after torch's other ways of resizing uint8, by number
   exact  FILE WIDTH HEIGHT FRAMES RATE HASH,...   PyAV's rgb24 of each frame
   close  FILE WIDTH HEIGHT FRAMES RATE INDEX,...  the frames with these indices lie in FILE.rgb
   bad    FILE CODE                                what must be refused
