@@ -6,7 +6,9 @@ import base64
 import json
 import os
 import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import FIXTURES, Answer, House, child_named
+from house import BIN, FIXTURES, Answer, House, child_named
 
 MEDIA = FIXTURES / "media"
 PROCESSORS = FIXTURES / "processors"
@@ -50,11 +52,21 @@ def root(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def vlm(folder: Path, root: Path) -> Iterator[House]:
-    """Two tiny processors without weights, and a model of text only; loopback may be fetched from."""
+    """Tiny processors without weights, two as published, and a model of text only; loopback may be asked."""
     models = folder / "vision-models"
     models.mkdir()
     for name in ["qwen2_5_vl", "qwen3_vl"]:
         (models / name).symlink_to(PROCESSORS / name)
+    for name, clips in {
+        "crossed": {"video_processor_type": "Qwen2VLVideoProcessor", "do_sample_frames": None, "fps": None},
+        "no-clips": {"fps": "two"},
+    }.items():
+        shutil.copytree(PROCESSORS / VLM, models / name)
+        file = models / name / "processor_config.json"
+        files = json.loads(file.read_text())
+        files["image_processor"]["min_pixels"] = None
+        files["video_processor"].update(clips)
+        file.write_text(json.dumps(files))
     (models / "llama-tied").symlink_to(FIXTURES / "models" / "llama-tied")
     settings = {
         "MEDIA_ROOT": str(root), "MEDIA_FETCH_NETWORKS": "127.0.0.1/32",
@@ -415,6 +427,32 @@ def test_files_need_a_scope_and_stay_below_the_root(vlm: House) -> None:
     assert len(same) == 1
     for name in ["/etc/passwd", "../media-root/in/a.png", "in/../in/a.png", "in//a.png", "a\0b", "x" * 4096]:
         refusal(tokenize(vlm, image(f"file:{name}"), key=key))
+
+
+def test_processor_files_say_how_clips_are_taken(vlm: House) -> None:
+    """Qwen3-VL with the class of Qwen2-VL's clips: every frame, and still the seconds before each pair."""
+    clip = {"type": "video", "video": data_url("ffv1-rgb.mkv")}
+
+    def rendered(name: str) -> Any:
+        request = json.dumps({"messages": [{"role": "user", "content": [clip]}]})
+        command = [BIN / "torchgate", "render", "--model", f"{vlm.models_dir}/{name}", "--request", "-"]
+        done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=30, check=True)
+        return json.loads(done.stdout)["media"][0]
+
+    own, crossed = rendered(VLM), rendered("crossed")
+    assert crossed["frames"] == 6 > own["frames"], (own, crossed)
+    assert len(crossed["timestamps"]) == 3
+    picture = image(data_url("rgb.png"))
+    assert tokenize(vlm, picture, model="no-clips").json["count"] == tokenize(vlm, picture).json["count"]
+    refused = tokenize(vlm, clip, model="no-clips")
+    assert refused.status == 400 and "'fps'" in refused.error["message"], refused.body
+
+
+def test_models_without_weights_are_not_listed(vlm: House) -> None:
+    ids = {model["id"] for model in vlm.call("/v1/models").json["data"]}
+    assert "llama-tied" in ids and not ids & {VLM, "crossed", "no-clips"}
+    assert vlm.call("/v1/models/llama-tied").status == 200
+    assert vlm.call(f"/v1/models/{VLM}").status == 404
 
 
 def test_nothing_died_and_nothing_leaked(vlm: House) -> None:
