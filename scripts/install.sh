@@ -9,6 +9,7 @@ install -d "$root/bin" "$root/lib/torchgate/torch" "$root/lib/torchgate/nvidia" 
     "$root/share/torchgate/models" "$root/share/doc/torchgate" "$root/lib/systemd/system" \
     "$root/lib/sysusers.d" "$1/etc/torchgate"
 install -m 755 -s "$bin/torchgate" "$bin/torchgate-engine" "$bin/torchgate-media" "$root/bin/"
+[ -e .build/cuda/libtorchgate_cuda.so ] || scripts/build-cuda.sh
 install -m 644 .build/cuda/libtorchgate_cuda.so "$root/lib/torchgate/"
 cp -a --no-preserve=ownership .deps/torch/lib "$root/lib/torchgate/torch/"
 cp -a --no-preserve=ownership .deps/nvidia/. "$root/lib/torchgate/nvidia/"
