@@ -1,6 +1,7 @@
 // The device behind ctorch.h; platform.hpp says on what it runs.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <map>
@@ -21,7 +22,8 @@ struct StepRows {
     StepRows() = default;
     StepRows(const tg_run *runs, int64_t count) {
         for (int64_t r = 0; r < count; ++r) {
-            TORCH_CHECK(runs[r].start + runs[r].count <= INT32_MAX, "a sequence of ", runs[r].start, " rows");
+            TORCH_CHECK(runs[r].start + runs[r].count <= std::min<int64_t>(runs[r].capacity, INT32_MAX),
+                        "a sequence without room for ", runs[r].count, " rows after ", runs[r].start);
             for (int64_t i = 0; i < runs[r].count; ++i) {
                 bases.push_back(runs[r].cache);
                 places.push_back(int32_t(runs[r].start + i));

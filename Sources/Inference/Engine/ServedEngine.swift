@@ -148,7 +148,8 @@ package final class ServedEngine {
             "the device is lost, the engine ends: \(error)",
             metadata: ["device": "\(Device.name)"]
         )
-        exit(Self.lostDevice)
+        // Without what runs at exit: it would call the device once more.
+        _exit(Self.lostDevice)
     }
 
     /// One step for all sequences, and a slice of the tower's work.

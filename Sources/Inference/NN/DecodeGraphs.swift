@@ -3,8 +3,8 @@ public import Torch
 
 /// Decode steps on the device as recorded graphs, by the number of rows and the keys that they may see.
 ///
-/// The first step of a kind runs as any other, the second is recorded, later ones are replayed: one copy to
-/// the device, one launch, one copy back. Rows that fill a graph up write nowhere. Used on the engine thread.
+/// The first step of a kind runs plainly, so that all it needs is loaded, the second is recorded, later ones
+/// are replayed: one copy to the device, one launch, one copy back. Rows that fill a graph up write nowhere. Used on the engine thread.
 public final class DecodeGraphs {
     private struct Kind: Hashable {
         let rows, longest: Int
@@ -53,10 +53,7 @@ public final class DecodeGraphs {
         let size = Self.size(for: ids.count)
         let longest = Self.bound(for: 1 + (states.map(\.length).max() ?? 0))
         let kind = Kind(rows: size, longest: longest)
-        guard !refused.contains(kind), met.contains(kind) else {
-            met.insert(kind)
-            return nil
-        }
+        guard !refused.contains(kind) else { return nil }
         while padding.count < size { padding.append(KVState(padding: shape)) }
         let missing = size - ids.count
         let filled = states + padding.prefix(missing)
@@ -67,6 +64,10 @@ public final class DecodeGraphs {
             outputRows: Array(0..<size)
         )
         let drawn = rows + Array(repeating: SamplerRow(), count: missing)
+        guard !met.insert(kind).inserted else {
+            defer { for state in padding { state.truncate(to: 0) } }
+            return Array(Sampler().sample(logits: model(padded), rows: drawn).prefix(ids.count))
+        }
         return Sampler.packing(drawn) { packed in
             guard stage(padded, filled, packed, longest) else { return nil }
             if !tg_has_graph() {

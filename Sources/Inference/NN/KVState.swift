@@ -72,8 +72,9 @@ public final class KVState: SequenceState {
     ///
     /// On the device layer 0 gets the memory for them; where there is none, that is the sticky error.
     package func run(layer: Int, count: Int) -> tg_run {
+        var hasMemory = true
         if isOnDevice, layer == 0, storage.isDefined {
-            storage.commit(
+            hasMemory = storage.commit(
                 offset: length * shape.bytesPerToken,
                 bytes: min(count, capacity - length) * shape.bytesPerToken
             )
@@ -81,7 +82,8 @@ public final class KVState: SequenceState {
         return tg_run(
             cache: isOnDevice
                 ? storage.address : storage.data.map { $0 + layer * blocks * shape.blockBytes },
-            capacity: Int64(capacity),
+            // A run without room is refused before anything is written.
+            capacity: hasMemory ? Int64(capacity) : 0,
             start: Int64(length),
             count: Int64(count),
             layer: Int64(layer),
@@ -112,7 +114,7 @@ public final class KVState: SequenceState {
         let kept = max(0, min(count, other.length, capacity))
         truncate(to: 0)
         if isOnDevice {
-            storage.commit(offset: 0, bytes: kept * shape.bytesPerToken)
+            guard storage.commit(offset: 0, bytes: kept * shape.bytesPerToken) else { return }
             storage.copyBytes(from: other.storage, count: kept * shape.bytesPerToken)
             length = kept
             return

@@ -45,6 +45,7 @@ public final class RecurrentState: SequenceState {
     ///
     /// Heads see the same values and are computed one after the other, so that each needs its own.
     private let storage: Tensor
+    private let hasMemory: Bool
     /// Elements behind the last layer: whole pages are given back, and the last one holds no sums.
     private static let slack = 16_384
 
@@ -53,7 +54,7 @@ public final class RecurrentState: SequenceState {
         self.shape = shape
         self.capacity = max(0, capacity)
         storage = .reserved([shape.bytes / 4 + Self.slack], .float32)
-        if storage.isOnDevice { storage.commit(offset: 0, bytes: shape.bytes) }
+        hasMemory = !storage.isOnDevice || storage.commit(offset: 0, bytes: shape.bytes)
     }
 
     /// The run of `count` new rows of one head, for the kernel; nil where there is no memory.
@@ -71,6 +72,7 @@ public final class RecurrentState: SequenceState {
 
     private func memory(of layer: Int) -> UnsafeMutablePointer<Float>? {
         let stride = shape.sums + shape.queries + shape.values
+        guard hasMemory else { return nil }
         return storage.address.map { $0.assumingMemoryBound(to: Float.self) + layer * stride }
     }
 

@@ -68,8 +68,10 @@ extension Tensor {
     package var address: UnsafeMutableRawPointer? { tg_address(handle) }
 
     /// Puts memory behind a range of bytes of a reserved tensor on the device; there is some on the CPU.
-    package func commit(offset: Int, bytes: Int) {
-        _ = tg_commit(handle, Int64(offset), Int64(bytes))
+    ///
+    /// False, and the sticky error, where there is none left.
+    package func commit(offset: Int, bytes: Int) -> Bool {
+        tg_commit(handle, Int64(offset), Int64(bytes))
     }
 
     /// Copies the first bytes of `other` over those of `self`.
