@@ -33,8 +33,9 @@ def test_without_a_driver_the_cpu_serves_and_nothing_of_cuda_is_loaded(
     (pid,) = house.engine_pids()
     maps = Path(f"/proc/{pid}/maps").read_text()
     assert "libtorch_cpu" in maps
-    for name in ("libcuda", "libtorch_cuda", "libc10_cuda", "libcudart", "libnvrtc", "libtorchgate_cuda"):
-        assert name not in maps, name
+    # libtorch's CPU part names the CUDA runtime and CUPTI itself.
+    cuda = ("libcuda.so", "libtorch_cuda", "libc10_cuda", "libnvrtc", "libcublas", "libcudnn", "libtorchgate")
+    assert [name for name in cuda if name in maps] == []
 
 
 @pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
@@ -45,7 +46,7 @@ def test_a_gpu_that_is_demanded_and_missing_is_a_load_failure(
     house = new_house(settings, model="llama-tied", models_dir=str(tiny_models))
     answer = house.chat("Hello", max_tokens=4)
     assert answer.status == 503
-    assert answer.error["code"] == "device_unavailable"
+    assert answer.error["message"].startswith("The device for the model is not available.")
     assert "no NVIDIA driver: libcuda.so.1 not found" in house.log
 
 

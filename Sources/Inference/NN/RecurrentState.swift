@@ -45,7 +45,6 @@ public final class RecurrentState: SequenceState {
     ///
     /// Heads see the same values and are computed one after the other, so that each needs its own.
     private let storage: Tensor
-    private let hasMemory: Bool
     /// Elements behind the last layer: whole pages are given back, and the last one holds no sums.
     private static let slack = 16_384
 
@@ -54,11 +53,14 @@ public final class RecurrentState: SequenceState {
         self.shape = shape
         self.capacity = max(0, capacity)
         storage = .reserved([shape.bytes / 4 + Self.slack], .float32)
-        hasMemory = !storage.isOnDevice || storage.commit(offset: 0, bytes: shape.bytes)
     }
 
     /// The run of `count` new rows of one head, for the kernel; nil where there is no memory.
     package func run(layer: Int, head: Int, count: Int) -> tg_recurrence? {
+        // On the device its memory comes with the first rows, after a release again.
+        if layer == 0, head == 0, storage.isOnDevice {
+            guard storage.commit(offset: 0, bytes: shape.bytes) else { return nil }
+        }
         guard let base = memory(of: layer) else { return nil }
         let rows = base + shape.sums
         return tg_recurrence(
@@ -72,7 +74,6 @@ public final class RecurrentState: SequenceState {
 
     private func memory(of layer: Int) -> UnsafeMutablePointer<Float>? {
         let stride = shape.sums + shape.queries + shape.values
-        guard hasMemory else { return nil }
         return storage.address.map { $0.assumingMemoryBound(to: Float.self) + layer * stride }
     }
 
@@ -99,6 +100,12 @@ public final class RecurrentState: SequenceState {
         release()
         let kept = max(0, min(count, other.length, capacity))
         guard kept > 0, other.reaches(back: kept) else { return }
+        if storage.isOnDevice {
+            guard storage.commit(offset: 0, bytes: shape.bytes) else { return }
+            storage.copyBytes(from: other.storage, count: shape.bytes)
+            length = kept
+            return
+        }
         for layer in 0..<shape.layers {
             guard let from = other.memory(of: layer), let to = memory(of: layer) else { return }
             // Sums that no block has entered are nothing but zeros.
