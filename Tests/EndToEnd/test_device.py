@@ -65,7 +65,7 @@ def test_the_emulated_device_says_what_the_cpu_says(
     ):
         house = new_house(settings, model="llama-tied", models_dir=str(tiny_models))
         answers.append([house.chat(text, **fields).text for text in ("Hello", "Tell me more")])
-        device = house.status()["model"]["device"]
+        device = house.call("/health").json["device"]
         house.stop()
     assert device == "emulated:0"
     assert answers[0] == answers[1]
