@@ -149,6 +149,65 @@ KERNEL_CHECK(draws, "seeds, choices and positions draw the CPU's tokens through 
     }
 }
 
+namespace {
+
+/// Seeds with which `token` is drawn where it and everything before it stay: whether it stays then shows.
+std::vector<uint64_t> seeds_for(int32_t token, const std::vector<float> &logits, int32_t top_k, size_t count) {
+    const auto vocabulary = int64_t(logits.size());
+    std::vector<uint64_t> answer;
+    constexpr int64_t kRows = 64;
+    std::vector<float> repeats;
+    for (int64_t i = 0; i < kRows; ++i) repeats.insert(repeats.end(), logits.begin(), logits.end());
+    const Tensor values(repeats, {kRows, vocabulary});
+    for (uint64_t seed = 1; answer.size() < count; seed += kRows) {
+        std::vector<tg_sampler_row> rows(kRows, Row().cpu);
+        for (size_t i = 0; i < rows.size(); ++i) {
+            rows[i].temperature = 1;
+            rows[i].top_k = top_k;
+            rows[i].seed = seed + i;
+        }
+        std::vector<tg_sampled> drawn(rows.size());
+        tg_sample(values, rows.data(), drawn.data(), kRows);
+        for (size_t i = 0; i < rows.size(); ++i) {
+            if (drawn[i].token == token) answer.push_back(rows[i].seed);
+        }
+    }
+    return answer;
+}
+
+}  // namespace
+
+KERNEL_CHECK(filter_ends, "filters end at the CPU's token") {
+    // Weights of 4, 3, 2 and 1: a share a little below and above 0.7 keeps two or three of them.
+    const std::vector<float> few{std::log(4.0f), std::log(3.0f), std::log(2.0f), 0};
+    std::vector<Row> rows;
+    for (const uint64_t seed : seeds_for(2, few, 3, 4))
+        for (const float share : {0.699f, 0.6996f, 0.7004f, 0.701f}) {
+            Row row;
+            row.cpu.temperature = 1, row.cpu.seed = seed, row.cpu.top_p = share;
+            rows.push_back(row);
+            row.cpu.top_p = 1, row.cpu.min_p = 0.4999f + (share > 0.7f ? 0.0002f : 0.0f);
+            rows.push_back(row);
+        }
+    compare("shares", repeated(few, rows.size()), 4, rows);
+    // Equal weights: the last that stays, and the first that does not, of a share and of a number.
+    for (const int64_t vocabulary : {60, 1600}) {
+        const std::vector<float> equal(size_t(vocabulary), 1.0f);
+        const auto end = int32_t(vocabulary * 3 / 4);
+        std::vector<Row> ends;
+        for (const int32_t token : {end - 1, end}) {
+            for (const uint64_t seed : seeds_for(token, equal, token + 1, 1)) {
+                Row row;
+                row.cpu.temperature = 1, row.cpu.seed = seed, row.cpu.top_p = 0.75f;
+                ends.push_back(row);
+                row.cpu.top_p = 1, row.cpu.top_k = end;
+                ends.push_back(row);
+            }
+        }
+        compare("equal weights", repeated(equal, ends.size()), vocabulary, ends);
+    }
+}
+
 KERNEL_CHECK(large_vocabulary, "a vocabulary of 151,936 draws the CPU's tokens") {
     const int64_t vocabulary = 151'936;
     std::vector<Row> rows(6);
@@ -211,6 +270,24 @@ KERNEL_CHECK(changes, "penalties, bias, suppression and masks change the draw as
         }
         compare("changes", noise(vocabulary * 16, 3), vocabulary, rows);
     }
+}
+
+KERNEL_CHECK(penalties, "penalties weigh what was generated, not what the prompt has") {
+    // Tokens 0…3 lead by a little; each row punishes some of them in one way.
+    const std::vector<float> logits{2.0f, 1.9f, 1.8f, 1.7f, 1.0f, -1.0f};
+    std::vector<Row> rows;
+    for (const int32_t count : {0, 1, 3})
+        for (int kind = 0; kind < 4; ++kind) {
+            Row row;
+            row.history = {0, 1, 5}, row.counts = {count, 1, count};
+            row.cpu.top_logprobs = 2;
+            if (kind == 0) row.cpu.presence = 0.25f;
+            if (kind == 1) row.cpu.frequency = 0.08f;
+            if (kind == 2) row.cpu.repetition = 1.07f;
+            if (kind == 3) row.cpu.presence = -3, row.cpu.repetition = 1.5f;
+            rows.push_back(row);
+        }
+    compare("penalties", repeated(logits, rows.size()), 6, rows);
 }
 
 KERNEL_CHECK(no_token, "rows without a token say why") {

@@ -173,7 +173,6 @@ __device__ TG_APART u64 select_key(const float *logits, int vocabulary, int want
         }
         __syncthreads();
         const u32 digit = chosen[0], above = chosen[1], here = chosen[2];
-        __syncthreads();
         if (above == kAllTokens) return prefix;
         prefix |= u64(digit) << shift;
         fixed |= u64(kDigits - 1) << shift;
@@ -282,7 +281,7 @@ struct Draw {
         if (last < held) {
             cut = keys[last];
         } else if (!all) {
-            keep_share_of_many(target, u32(best >> 32));
+            keep_share_of_many(target, u32(best >> 32) + 1);
         }
         __syncthreads();
     }
