@@ -34,7 +34,7 @@ import Testing
     @Test func `quantised weights count as stored only where they stay so`() throws {
         var writer = GGUFWriter()
         writer.key("general.architecture", "llama")
-        writer.tensor("token_embd.weight", [32, 2], type: 8, [UInt8](repeating: 0, count: 68))
+        writer.tensor("blk.0.attn_q.weight", [32, 2], type: 8, [UInt8](repeating: 0, count: 68))
         let checkpoint = try Bench().open(gguf: writer.file())
         let kept = MemoryPlan(of: checkpoint, dtype: "bfloat16", form: .stored)
         let dense = MemoryPlan(of: checkpoint, dtype: "bfloat16", form: .dense)

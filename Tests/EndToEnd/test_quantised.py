@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from house import House
+from house import FIXTURES, House
 
 
 @pytest.mark.parametrize("word", ["nf4", "int4"])
@@ -35,3 +35,29 @@ def test_floats_are_quantised_while_they_are_read(
 def test_a_wrong_word_is_an_error_at_the_start(new_house: Callable[..., House], tiny_models: Path) -> None:
     with pytest.raises(AssertionError, match="quantize"):
         new_house({"QUANTIZE": "int3"}, model="llama-tied", models_dir=str(tiny_models))
+
+
+KEPT = {
+    "awq": "awq", "bnb-int8": None, "fp4": "fp4", "fp8": None, "fp8-partial": None, "gptq": "gptq",
+    "gptq-8": None, "gptq-order": None, "gptq-v2": "gptq", "nf4": "nf4", "nf4-nested": "nf4",
+}  # fmt: skip
+
+
+def test_checkpoints_of_every_quantiser_are_served(
+    new_house: Callable[..., House], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    models = tmp_path_factory.mktemp("quantised")
+    source = FIXTURES / "quantised"
+    for name in KEPT:
+        (models / name).mkdir()
+        for file in [*(source / name).iterdir(), *source.glob("tokenizer*.json")]:
+            (models / name / file.name).symlink_to(file)
+    house = new_house({"ENGINE_MIN_RESIDENCY": "0"}, model="awq", models_dir=str(models))
+    for name, kept in KEPT.items():
+        answers = [house.chat("hi", max_tokens=8, model=name, ignore_eos=True) for _ in range(2)]
+        assert all(answer.status == 200 for answer in answers), (name, answers[0].body)
+        assert answers[0].text == answers[1].text, name
+        assert answers[0].json["usage"]["completion_tokens"] == 8, name
+        status = house.status()
+        assert status["loaded_model"] == name
+        assert status["weights"] == (kept or status["dtype"]), status

@@ -4,7 +4,7 @@
 struct KeptWeights {
     /// Bytes in memory.
     private(set) var bytes = 0
-    /// What most values of matrices are kept as, such as `nf4` or `q4_1`; nil: dense.
+    /// What most values of the text model's layers are kept as, such as `nf4` or `q4_1`; nil: dense.
     let kind: String?
 
     private struct Matrix {
@@ -36,14 +36,15 @@ struct KeptWeights {
             }
         }
         var values: [String: Int] = [:]
-        for stack in stacks.values {
+        for (name, stack) in stacks {
+            let isLayer = Source.role(name) == .layer
             // What is computed as one matrix is packed as a whole or not at all.
             let isPacked = stack.allSatisfy { $0.layout != nil }
             for matrix in stack {
                 let count = matrix.rows * matrix.columns
                 let packed = isPacked ? matrix.layout : nil
                 bytes += packed?.bytes(rows: matrix.rows, columns: matrix.columns) ?? count * size
-                values[packed == nil ? "" : matrix.kind, default: 0] += count
+                if isLayer { values[packed == nil ? "" : matrix.kind, default: 0] += count }
             }
         }
         let most = values.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? ""
@@ -70,6 +71,12 @@ struct KeptWeights {
                 || [".qzeros", ".scales", ".g_idx", ".weight_format"].contains {
                     name.hasSuffix($0)
                 }
+        }
+
+        /// What a matrix of this name is to its model.
+        static func role(_ name: String) -> MatrixRole {
+            if name.contains("visual.") || name.contains("vision_tower.") { return .tower }
+            return name.contains("embed_tokens.") || name.contains("lm_head.") ? .table : .layer
         }
 
         /// The layers that are computed as one have one name here.
@@ -158,10 +165,7 @@ struct KeptWeights {
 
         func floats(_ name: String, _ rows: Int, _ columns: Int) -> Matrix {
             guard case .quantised(let wanted) = form else { return dense(rows, columns) }
-            let role: MatrixRole =
-                name.contains("visual.") || name.contains("vision_tower.")
-                ? .tower
-                : name.contains("embed_tokens.") || name.contains("lm_head.") ? .table : .layer
+            let role = Self.role(name)
             let isLeft = role == .layer && StoredQuantisation.isLeft(name, skipped)
             guard let kind = isLeft ? nil : role.limit(wanted) else { return dense(rows, columns) }
             let layout: PackedLayout =

@@ -31,7 +31,7 @@ public struct MemoryPlan: Sendable, Equatable {
     public let storedBytes: Int
     /// Bytes of the weights once they are loaded.
     public let weightBytes: Int
-    /// What most values of its matrices are kept as: a quantised kind such as `nf4` or `q4_1`, or the type.
+    /// What most values of its layers are kept as: a quantised kind such as `nf4` or `q4_1`, or the type.
     public let weights: String
     /// Bytes of keys and values that each position costs.
     public let stateBytesPerToken: Int

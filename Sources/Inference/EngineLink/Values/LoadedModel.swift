@@ -14,7 +14,7 @@ public struct LoadedModel: Sendable, Equatable {
     public var kvTokens: Int
     /// Compute type: `float32`, `bfloat16` or `float16`.
     public var dtype: String
-    /// What most of its matrices are kept as: `dtype`, or a quantised kind such as `nf4` or `q4_1`.
+    /// What most of its layers are kept as: `dtype`, or a quantised kind such as `nf4` or `q4_1`.
     public var weights: String
     /// `cpu` or `cuda:N`.
     public var device: String
