@@ -148,7 +148,8 @@ def fp8(model: PreTrainedModel, folder: Path, tile: tuple[int, int], kept: list[
         stored[name] = coded[:rows, :columns].contiguous()
         stored[f"{name}_scale_inv"] = scales
         # Of whole tiles only: what the padding becomes is cut off.
-        values[name] = Fp8Dequantize(None)._dequantize_one(coded, scales).float()[:rows, :columns].contiguous()
+        whole = Fp8Dequantize(None)._dequantize_one(coded, scales).float()
+        values[name] = whole[:rows, :columns].contiguous()
     words = {"quant_method": "fp8", "weight_block_size": list(tile), "activation_scheme": "dynamic"}
     save(model, folder, stored, {**words, "modules_to_not_convert": kept})
     return values
@@ -295,6 +296,7 @@ def save(model: PreTrainedModel, folder: Path, stored: Values, quantisation: dic
     save_file(stored, folder / "model.safetensors")
 
 
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemm", "zero_point": True}
 GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 32, "sym": False, "desc_act": False}
 FOUR = {"load_in_4bit": True}
 NESTED = {**FOUR, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
@@ -321,9 +323,7 @@ CHECKPOINTS: dict[str, tuple[object, Make]] = {
     "fp8-partial": (llama(), lambda m, f: fp8(m, f, (40, 48), ["lm_head", "layers.0.mlp.up_proj"])),
     "awq": (
         qwen2(tie_word_embeddings=True),
-        lambda m, f: packed(
-            m, f, {"quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemm", "zero_point": True}, 32
-        ),
+        lambda m, f: packed(m, f, AWQ, 32),
     ),
     "gptq": (llama(), lambda m, f: packed(m, f, {**GPTQ, "checkpoint_format": "gptq"}, 32)),
     "gptq-v2": (qwen3(), lambda m, f: packed(m, f, {**GPTQ, "checkpoint_format": "gptq_v2"}, 32)),
