@@ -42,12 +42,12 @@ struct MediaGolden {
 
     static let names = ["vl-qwen2_5", "vl-qwen2_5-old", "vl-qwen3", "vl-qwen3-untied"]
 
-    init(_ name: String, dtype: Tensor.DType = .float32) throws {
+    init(_ name: String, dtype: Tensor.DType = .float32, form: WeightForm = .dense) throws {
         let folder = URL(filePath: #filePath).deletingLastPathComponent()
             .deletingLastPathComponent()
             .appending(path: "Fixtures/models/\(name)")
         let checkpoint = try Checkpoint(opening: folder.path)
-        let loaded = try ModelRegistry.load(checkpoint, dtype: dtype)
+        let loaded = try ModelRegistry.load(checkpoint, dtype: dtype, form: form)
         model = try #require(loaded as? any VisionLanguageModel)
         processor = try #require(try VisionProcessor(of: checkpoint.configuration))
         let file = try Data(contentsOf: folder.appending(path: "golden.safetensors"))

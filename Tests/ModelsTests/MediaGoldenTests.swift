@@ -1,3 +1,4 @@
+import Checkpoints
 import NN
 import Pixels
 import Testing
@@ -48,6 +49,25 @@ import Vision
                 #expect(golden.golden("\(prompt.name).deep.\(found.deep.count).\(index)") == nil)
             }
         }
+    }
+
+    @Test(arguments: MediaGolden.names)
+    func `where the text model is quantised, the tower stays as it is`(_ name: String) throws {
+        let (plain, golden) = try (
+            MediaGolden(name), MediaGolden(name, form: .quantised(.int8))
+        )
+        let prompt = try #require(golden.cases.first { !$0.media.isEmpty && $0.name != "large" })
+        let features = try golden.features(prompt.media)
+        let expected = try plain.features(prompt.media)
+        #expect(features.map(\.rows.floats) == expected.map(\.rows.floats))
+        func logits(_ golden: MediaGolden) throws -> [Float] {
+            let state = golden.model.makeState(capacity: 256)
+            return try Torch.checked {
+                golden.model(try golden.step(prompt, 0..<prompt.ids.count, features, state)).floats
+            }
+        }
+        let far = largest(try logits(golden), try logits(plain))
+        #expect(far > 1e-4 && far < 1, "\(far)")
     }
 
     @Test(arguments: MediaGolden.names)
