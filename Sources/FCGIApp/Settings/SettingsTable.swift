@@ -201,7 +201,7 @@ public enum SettingsTable {
         word(
             "engine.bnb_compute_dtype",
             dtypes,
-            "Type that models with nf4 or fp4 weights compute in; auto = engine.dtype.",
+            "Type that bitsandbytes' checkpoints and quantize: nf4 compute in; auto = engine.dtype.",
             \.engine.bnbComputeType
         ),
         int("engine.slots", "sequences", "Sequences computed at once.", \.engine.slots, 1...4096),

@@ -20,7 +20,8 @@ public enum WeightForm: Sendable, Equatable {
         }
     }
 
-    /// The type to compute in: `bnb`, where it names one and weights are in bitsandbytes' 4 bits, else `dtype`.
+    /// The type to compute in: `bnb`, where it names one and weights are kept as bitsandbytes' checkpoints
+    /// or `nf4` have them, else `dtype`.
     public func computeWish(_ dtype: String, bnb: String, _ stored: StoredQuantisation) -> String {
         let isBnB = self == .quantised(.nf4) || (stored == .bitsandbytes && self != .dense)
         return isBnB && bnb != "auto" ? bnb : dtype

@@ -12,7 +12,7 @@ public struct LoadRequest: Sendable, Equatable {
     public var dtype: String
     /// `none`, or what floats are quantised to while they are read: `nf4`, `int8` or `int4`.
     public var quantize: String
-    /// The type that models of bitsandbytes' 4 bits compute in; `auto`: as `dtype` says.
+    /// The type that bitsandbytes' checkpoints and `nf4` compute in; `auto`: as `dtype` says.
     public var bnbComputeType: String
     /// Sequences that may run at once.
     public var maxSlots: Int
