@@ -1,7 +1,7 @@
 public import Checkpoints
 public import NN
 public import Torch
-public import Weights
+import Weights
 
 /// The architectures that can be loaded.
 ///
