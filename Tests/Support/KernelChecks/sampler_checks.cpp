@@ -152,7 +152,8 @@ KERNEL_CHECK(draws, "seeds, choices and positions draw the CPU's tokens through 
 namespace {
 
 /// Seeds with which `token` is drawn where it and everything before it stay: whether it stays then shows.
-std::vector<uint64_t> seeds_for(int32_t token, const std::vector<float> &logits, int32_t top_k, size_t count) {
+std::vector<uint64_t> seeds_for(int32_t token, const std::vector<float> &logits, int32_t top_k,
+                                size_t count) {
     const auto vocabulary = int64_t(logits.size());
     std::vector<uint64_t> answer;
     constexpr int64_t kRows = 64;

@@ -145,6 +145,11 @@ public:
         tg_fiber_switch(&active->stack, scheduler);
     }
 
+    void fail(const char *why) {
+        failure = why + (" by thread " + std::to_string(current));
+        tg_fiber_switch(&active->stack, scheduler);
+    }
+
     /// The warp's values of this operation: all lanes have read them when the next but one begins.
     const unsigned long long *share(unsigned long long bits, int line) {
         Thread &self = threads[current];
@@ -310,6 +315,8 @@ unsigned ballot(bool predicate, int line) {
     for (unsigned lane = 0; lane < kLanes; ++lane) answer |= unsigned(values[lane]) << lane;
     return answer;
 }
+
+void fail(const char *why) { runner().fail(why); }
 
 void run_backwards(bool whether) { backwards = whether; }
 

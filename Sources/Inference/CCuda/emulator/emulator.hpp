@@ -58,6 +58,9 @@ private:
     void enter();
 };
 
+/// Ends the launch: the running thread did what a device refuses.
+void fail(const char *why);
+
 /// Whether the threads of a block have their turns from the last to the first: who needs no barrier between a
 /// thread's write and another's read gets the same answers in both orders.
 void run_backwards(bool whether);

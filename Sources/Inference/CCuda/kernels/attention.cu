@@ -10,7 +10,7 @@ constexpr int kTileKeys = 32;
 
 __device__ __forceinline__ void copy_async(void *to, const void *from) {
 #ifdef TORCHGATE_EMULATED
-    memcpy(to, from, 16);
+    write_pack<u8, 16>(to, read_pack<u8, 16>(from));
 #else
     const u32 address = u32(__cvta_generic_to_shared(to));
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from));
@@ -111,12 +111,12 @@ __device__ void attend(const T *keys, const T *values, i64 stride, int dim, floa
         const T *mine = key_tile + lane * pitch;
         if (lane < held) {
             for (int c = 0; c < padded; c += N) {
-                const auto pack = *reinterpret_cast<const Pack<T, N> *>(mine + c);
+                const auto pack = read_pack<T, N>(mine + c);
 #pragma unroll
                 for (int i = 0; i < N; i += 4) {
 #pragma unroll
                     for (int g = 0; g < G; ++g) {
-                        const auto q = *reinterpret_cast<const Pack<float, 4> *>(scaled + g * padded + c + i);
+                        const auto q = read_pack<float, 4>(scaled + g * padded + c + i);
 #pragma unroll
                         for (int j = 0; j < 4; ++j) scores[g] += q.at[j] * widen(pack.at[i + j]);
                     }
@@ -141,7 +141,7 @@ __device__ void attend(const T *keys, const T *values, i64 stride, int dim, floa
             Pack<float, W> pack;
 #pragma unroll
             for (int j = 0; j < W; ++j) pack.at[j] = scores[g + j];
-            *reinterpret_cast<Pack<float, W> *>(weights + lane * G + g) = pack;
+            write_pack<float, W>(weights + lane * G + g, pack);
         }
         // The weights are there, and nobody reads the keys any more.
         __syncwarp();
@@ -155,7 +155,7 @@ __device__ void attend(const T *keys, const T *values, i64 stride, int dim, floa
             float w[G];
 #pragma unroll
             for (int g = 0; g < G; g += W) {
-                const auto pack = *reinterpret_cast<const Pack<float, W> *>(weights + j * G + g);
+                const auto pack = read_pack<float, W>(weights + j * G + g);
 #pragma unroll
                 for (int i = 0; i < W; ++i) w[g + i] = pack.at[i];
             }
@@ -163,7 +163,7 @@ __device__ void attend(const T *keys, const T *values, i64 stride, int dim, floa
             for (int c = 0; c < C; ++c) {
                 const int column = (c * kLanes + lane) * E;
                 if (column >= padded) continue;
-                const auto v = *reinterpret_cast<const Pack<T, E> *>(value_tile + j * pitch + column);
+                const auto v = read_pack<T, E>(value_tile + j * pitch + column);
 #pragma unroll
                 for (int e = 0; e < E; ++e) {
                     const float value = widen(v.at[e]);
@@ -429,8 +429,8 @@ TG_EACH_TYPE(TG_CACHES)
               segment_attention<T, 8, columns>(queries, rows, heads, dim, scale, kv, first, end, out))
 #define TG_ATTENTIONS(T, suffix, columns)                                                                    \
     TG_ATTENTION(T, suffix, 1, columns)                                                                      \
-    TG_ATTENTION(T, suffix, 2, columns) TG_ATTENTION(T, suffix, 4, columns)                                  \
-        TG_ATTENTION(T, suffix, 8, columns) TG_SEGMENTS(T, suffix, columns)
+    TG_ATTENTION(T, suffix, 2, columns)                                                                      \
+    TG_ATTENTION(T, suffix, 4, columns) TG_ATTENTION(T, suffix, 8, columns) TG_SEGMENTS(T, suffix, columns)
 #define TG_ATTENTION_WIDTHS(T, suffix)                                                                       \
     TG_ATTENTIONS(T, suffix, 64) TG_ATTENTIONS(T, suffix, 128) TG_ATTENTIONS(T, suffix, 256)
 TG_EACH_TYPE(TG_ATTENTION_WIDTHS)

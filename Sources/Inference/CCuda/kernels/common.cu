@@ -139,13 +139,29 @@ struct alignas(sizeof(T) * N) Pack {
     T at[N];
 };
 
+/// A device would end the process at an address that is no multiple of the pack's size.
+template <typename T, int N>
+__device__ __forceinline__ Pack<T, N> read_pack(const void *p) {
+#ifdef TORCHGATE_EMULATED
+    if (reinterpret_cast<u64>(p) % sizeof(Pack<T, N>)) tg::emulator::fail("a misaligned read");
+#endif
+    return *reinterpret_cast<const Pack<T, N> *>(p);
+}
+template <typename T, int N>
+__device__ __forceinline__ void write_pack(void *p, const Pack<T, N> &pack) {
+#ifdef TORCHGATE_EMULATED
+    if (reinterpret_cast<u64>(p) % sizeof(Pack<T, N>)) tg::emulator::fail("a misaligned write");
+#endif
+    *reinterpret_cast<Pack<T, N> *>(p) = pack;
+}
+
 __device__ __forceinline__ bool aligned(const void *p) { return (reinterpret_cast<u64>(p) & 15) == 0; }
 
 /// The next kPack elements as floats; zeros from `left` on. `whole`: p is aligned.
 template <typename T>
 __device__ __forceinline__ void load(const T *p, i64 left, bool whole, float (&out)[kPack<T>]) {
     if (whole && left >= kPack<T>) {
-        const auto pack = *reinterpret_cast<const Pack<T, kPack<T>> *>(p);
+        const auto pack = read_pack<T, kPack<T>>(p);
 #pragma unroll
         for (int i = 0; i < kPack<T>; ++i) out[i] = widen(pack.at[i]);
     } else {
@@ -160,7 +176,7 @@ __device__ __forceinline__ void store(T *p, i64 left, bool whole, const float (&
         Pack<T, kPack<T>> pack;
 #pragma unroll
         for (int i = 0; i < kPack<T>; ++i) pack.at[i] = narrow<T>(values[i]);
-        *reinterpret_cast<Pack<T, kPack<T>> *>(p) = pack;
+        write_pack<T, kPack<T>>(p, pack);
     } else {
 #pragma unroll
         for (int i = 0; i < kPack<T>; ++i)
@@ -174,8 +190,7 @@ __device__ __forceinline__ void copy_row(const T *from, T *to, int count) {
     const bool whole = from && aligned(from) && aligned(to);
     for (int i = int(threadIdx.x) * kPack<T>; i < count; i += int(blockDim.x) * kPack<T>) {
         if (whole && count - i >= kPack<T>) {
-            *reinterpret_cast<Pack<T, kPack<T>> *>(to + i) =
-                *reinterpret_cast<const Pack<T, kPack<T>> *>(from + i);
+            write_pack<T, kPack<T>>(to + i, read_pack<T, kPack<T>>(from + i));
         } else {
             for (int j = i; j < min(count, i + kPack<T>); ++j) to[j] = from ? from[j] : narrow<T>(0.0f);
         }

@@ -178,11 +178,11 @@ __device__ void convert(const From *x, To *out, i64 count) {
     constexpr int N = 4;
     const i64 at = (i64(blockIdx.x) * blockDim.x + threadIdx.x) * N;
     if (at + N <= count && aligned(x) && aligned(out)) {
-        const auto from = *reinterpret_cast<const Pack<From, N> *>(x + at);
+        const auto from = read_pack<From, N>(x + at);
         Pack<To, N> to;
 #pragma unroll
         for (int i = 0; i < N; ++i) to.at[i] = narrow<To>(widen(from.at[i]));
-        *reinterpret_cast<Pack<To, N> *>(out + at) = to;
+        write_pack<To, N>(out + at, to);
     } else {
         for (i64 i = at; i < count && i < at + N; ++i) out[i] = narrow<To>(widen(x[i]));
     }

@@ -49,7 +49,7 @@ struct Factors {
 };
 
 __device__ __forceinline__ void halves(const u8 *vector, int rows, float (&out)[4]) {
-    const auto four = *reinterpret_cast<const Pack<u16, 4> *>(vector + 8 * rows);
+    const auto four = read_pack<u16, 4>(vector + 8 * rows);
 #pragma unroll
     for (int k = 0; k < 4; ++k) out[k] = half_value(four.at[k]);
 }
@@ -99,7 +99,7 @@ __device__ __forceinline__ void fetch_factors(const Part &part, const u8 *factor
         break;
     }
     case kTable: {
-        const auto four = *reinterpret_cast<const Pack<float, 4> *>(factors + 64 * i64(b / 2) + 16 * rows);
+        const auto four = read_pack<float, 4>(factors + 64 * i64(b / 2) + 16 * rows);
 #pragma unroll
         for (int k = 0; k < 4; ++k) out.scale[k] = four.at[k];
         break;
@@ -110,9 +110,7 @@ __device__ __forceinline__ void fetch_factors(const Part &part, const u8 *factor
 /// Codes of rows 4 · rows … + 3 and columns 4 · quad … + 3 of a block: a word a row, a byte a column.
 template <int Bits>
 __device__ __forceinline__ Pack<u32, 4> fetch_codes(const u8 *block, int rows, int quad) {
-    const auto sixteen = [&](int at) {
-        return *reinterpret_cast<const Pack<u32, 4> *>(block + at + 16 * rows);
-    };
+    const auto sixteen = [&](int at) { return read_pack<u32, 4>(block + at + 16 * rows); };
     if (Bits == 8) return sixteen(64 * quad);
     Pack<u32, 4> codes = sixteen(64 * (quad % 4));
 #pragma unroll
@@ -179,7 +177,7 @@ __device__ void unpack(const Part &part, i64 row, i64 rows, T *out) {
         Pack<T, 4> pack;
 #pragma unroll
         for (int m = 0; m < 4; ++m) pack.at[m] = narrow<T>(values[m]);
-        if (whole) *reinterpret_cast<Pack<T, 4> *>(to) = pack;
+        if (whole) write_pack<T, 4>(to, pack);
         else
             for (int m = 0; m < 4; ++m) to[m] = pack.at[m];
     }
@@ -219,7 +217,7 @@ __device__ __forceinline__ void multiply_quad(const u8 *block, int four, int qua
     float in[M][4];
 #pragma unroll
     for (int m = 0; m < M; ++m) {
-        const auto pack = *reinterpret_cast<const Pack<T, 4> *>(x[m] + column + 4 * quad);
+        const auto pack = read_pack<T, 4>(x[m] + column + 4 * quad);
 #pragma unroll
         for (int i = 0; i < 4; ++i) in[m][i] = widen(pack.at[i]);
     }
@@ -326,8 +324,8 @@ __device__ void packed_gemv(const Part &part, const T *x, int inputs, const void
               unpack_rows<bits, scales>(part, ids, out))
 #define TG_WEIGHTS(T, suffix)                                                                                \
     TG_PACKED(T, suffix, 4, kPlain)                                                                          \
-    TG_PACKED(T, suffix, 4, kMinimum) TG_PACKED(T, suffix, 4, kNested) TG_PACKED(T, suffix, 4, kZeros)       \
-        TG_PACKED(T, suffix, 4, kTable) TG_PACKED(T, suffix, 5, kPlain) TG_PACKED(T, suffix, 5, kMinimum)    \
-            TG_PACKED(T, suffix, 5, kNested) TG_PACKED(T, suffix, 6, kHalved)                                \
-                TG_PACKED(T, suffix, 8, kPlain)
+    TG_PACKED(T, suffix, 4, kMinimum)                                                                        \
+    TG_PACKED(T, suffix, 4, kNested) TG_PACKED(T, suffix, 4, kZeros) TG_PACKED(T, suffix, 4, kTable)         \
+        TG_PACKED(T, suffix, 5, kPlain) TG_PACKED(T, suffix, 5, kMinimum) TG_PACKED(T, suffix, 5, kNested)   \
+            TG_PACKED(T, suffix, 6, kHalved) TG_PACKED(T, suffix, 8, kPlain)
 TG_EACH_TYPE(TG_WEIGHTS)
