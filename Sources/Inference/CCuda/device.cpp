@@ -1,6 +1,7 @@
 // The operations of ctorch.h on the device: memory for the answer, then a kernel or a product of libtorch.
 //
-// 1. Work goes through `perform`, with the tensors it touches held by the closure: what is recorded keeps its memory.
+// 1. Work goes through `perform`, with the tensors it touches held by the closure: what is recorded keeps its
+// memory.
 // 2. While a graph is recorded, integers come from the staged step alone; others cannot be recorded.
 
 #include "device.hpp"
@@ -108,7 +109,8 @@ CudaDevice::Words CudaDevice::words(const void *values, int64_t bytes) {
     const auto *first = static_cast<const char *>(values);
     // The layers of a step ask for the same again and again.
     for (size_t i = 0; i < recent.size(); ++i) {
-        if (int64_t(recent[i].host.size()) != bytes || std::memcmp(recent[i].host.data(), first, size_t(bytes))) {
+        if (int64_t(recent[i].host.size()) != bytes ||
+            std::memcmp(recent[i].host.data(), first, size_t(bytes))) {
             continue;
         }
         std::rotate(recent.begin(), recent.begin() + long(i), recent.begin() + long(i) + 1);
@@ -121,8 +123,8 @@ CudaDevice::Words CudaDevice::words(const void *values, int64_t bytes) {
     return {there, data(there)};
 }
 
-CudaDevice::Words CudaDevice::staged(const std::vector<int32_t> &host, const void *there, const int32_t *values,
-                                     int64_t count) {
+CudaDevice::Words CudaDevice::staged(const std::vector<int32_t> &host, const void *there,
+                                     const int32_t *values, int64_t count) {
     if (!recording) return words(values, count * 4);
     TORCH_CHECK(int64_t(host.size()) == count && std::equal(host.begin(), host.end(), values),
                 "a recorded step has other integers than were staged");
@@ -151,8 +153,8 @@ at::Tensor CudaDevice::linear(const at::Tensor &x, const at::Tensor &w, const at
     const bool few = x.size(0) <= 4 && x.scalar_type() != at::kFloat;
     platform::perform([=, added = bias ? *bias : at::Tensor()] {
         if (few) {
-            launch_gemv(code(x), data(x), x.size(0), data(w), added.defined() ? data(added) : nullptr, data(out),
-                        w.size(0), w.size(1));
+            launch_gemv(code(x), data(x), x.size(0), data(w), added.defined() ? data(added) : nullptr,
+                        data(out), w.size(0), w.size(1));
         } else {
             product(x, w, added, out);
         }
@@ -185,14 +187,15 @@ at::Tensor CudaDevice::add_rms_norm(const at::Tensor &x, const at::Tensor &resid
     return out;
 }
 
-void CudaDevice::head_norm(const at::Tensor &x, int64_t column, int64_t heads, int64_t dim, const at::Tensor &w,
-                           float eps) {
+void CudaDevice::head_norm(const at::Tensor &x, int64_t column, int64_t heads, int64_t dim,
+                           const at::Tensor &w, float eps) {
     platform::perform([=] {
         launch_head_norm(code(x), data(x), x.size(0), x.size(1), column, heads, dim, data(w), eps);
     });
 }
 
-at::Tensor CudaDevice::layer_norm(const at::Tensor &x, const at::Tensor *w, const at::Tensor *bias, float eps) {
+at::Tensor CudaDevice::layer_norm(const at::Tensor &x, const at::Tensor *w, const at::Tensor *bias,
+                                  float eps) {
     at::Tensor out = empty(x.sizes(), x.scalar_type());
     platform::perform([=, scale = w ? *w : at::Tensor(), shift = bias ? *bias : at::Tensor()] {
         launch_layer_norm(code(x), data(x), scale.defined() ? data(scale) : nullptr,
@@ -213,8 +216,8 @@ at::Tensor CudaDevice::gelu(const at::Tensor &x, bool by_tanh) {
     return out;
 }
 
-void CudaDevice::rope(const at::Tensor &x, int64_t column, int64_t heads, int64_t dim, const at::Tensor &angles,
-                      const int32_t *positions, int64_t count, bool wide) {
+void CudaDevice::rope(const at::Tensor &x, int64_t column, int64_t heads, int64_t dim,
+                      const at::Tensor &angles, const int32_t *positions, int64_t count, bool wide) {
     const Words places = staged(stage_positions, stage_.positions, positions, count);
     platform::perform([=] {
         launch_rope(code(x), data(x), count, x.size(1), column, heads, dim,
@@ -285,8 +288,9 @@ at::Tensor CudaDevice::mix_rows(const at::Tensor &table, const int32_t *rows, co
 
 // Attention --------------------------------------------------------------------------------------
 
-at::Tensor CudaDevice::attention(const at::Tensor &qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim,
-                                 float scale, int64_t window, const tg_run *runs, int64_t run_count) {
+at::Tensor CudaDevice::attention(const at::Tensor &qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads,
+                                 int64_t dim, float scale, int64_t window, const tg_run *runs,
+                                 int64_t run_count) {
     const int64_t rows = qkv.size(0), layer = runs[0].layer, layers = runs[0].layers;
     TORCH_CHECK(layers > 0 && layer >= 0 && layer < layers, "attention: layer ", layer, " of ", layers);
     const CacheLayout layout{layer * 2 * kv_heads * dim, (layer * 2 + 1) * kv_heads * dim,
@@ -312,8 +316,9 @@ at::Tensor CudaDevice::attention(const at::Tensor &qkv, const tg_turn *turn, int
         platform::perform([=, query = norm(turn->query_norm), key = norm(turn->key_norm),
                            angles = turn->angles->value, eps = turn->eps] {
             launch_rope_kv_write(code(qkv), data(qkv), rows, heads, layout, where,
-                                 query.defined() ? data(query) : nullptr, key.defined() ? data(key) : nullptr, eps,
-                                 static_cast<const float *>(data(angles)), angles.size(0), positions.ints(), false);
+                                 query.defined() ? data(query) : nullptr, key.defined() ? data(key) : nullptr,
+                                 eps, static_cast<const float *>(data(angles)), angles.size(0),
+                                 positions.ints(), false);
             static_cast<void>(bases.keep), static_cast<void>(places.keep);
         });
     } else {
@@ -327,21 +332,21 @@ at::Tensor CudaDevice::attention(const at::Tensor &qkv, const tg_turn *turn, int
     for (int64_t r = 0, row = 0; r < run_count;) {
         int64_t count = runs[r].count;
         if (flash && count > 1) {
-            flash_attention(qkv.narrow(0, row, count), out.narrow(0, row, count), heads, layout, runs[r], scale,
-                            window);
+            flash_attention(qkv.narrow(0, row, count), out.narrow(0, row, count), heads, layout, runs[r],
+                            scale, window);
             row += count;
             ++r;
             continue;
         }
         int64_t next = r + 1;
         while (next < run_count && !(flash && runs[next].count > 1)) count += runs[next++].count;
-        const at::Tensor scratch = empty({std::max<int64_t>(1, attention_scratch_bytes(count, heads, dim, longest))},
-                                         at::kByte);
+        const at::Tensor scratch =
+            empty({std::max<int64_t>(1, attention_scratch_bytes(count, heads, dim, longest))}, at::kByte);
         platform::perform([=] {
             const auto offset = int64_t(qkv.element_size()) * row;
-            launch_attention(code(qkv), static_cast<char *>(data(qkv)) + offset * qkv.size(1), count, heads, layout,
-                             {where.bases + row, where.places + row}, scale, window, longest, data(scratch),
-                             static_cast<char *>(data(out)) + offset * heads * dim);
+            launch_attention(code(qkv), static_cast<char *>(data(qkv)) + offset * qkv.size(1), count, heads,
+                             layout, {where.bases + row, where.places + row}, scale, window, longest,
+                             data(scratch), static_cast<char *>(data(out)) + offset * heads * dim);
             static_cast<void>(bases.keep), static_cast<void>(places.keep);
         });
         row += count;
@@ -388,8 +393,8 @@ at::Tensor CudaDevice::segment_attention(const at::Tensor &queries, int64_t at, 
     const Words ends = words(bounds.data(), 8 * rows);
     at::Tensor out = empty(queries.sizes(), queries.scalar_type());
     platform::perform([=] {
-        launch_segment_attention(code(queries), data(queries), rows, heads, dim, scale, data(cache), ends.ints(),
-                                 ends.ints() + rows, data(out));
+        launch_segment_attention(code(queries), data(queries), rows, heads, dim, scale, data(cache),
+                                 ends.ints(), ends.ints() + rows, data(out));
     });
     return out;
 }
@@ -415,7 +420,8 @@ at::Tensor CudaDevice::linear_attention(const at::Tensor &queries, const at::Ten
     return out;
 }
 
-at::Tensor CudaDevice::pair_angles(const float *cycles, int64_t pairs, const int32_t *positions, int64_t count) {
+at::Tensor CudaDevice::pair_angles(const float *cycles, int64_t pairs, const int32_t *positions,
+                                   int64_t count) {
     const Words turns = words(cycles, pairs * 4), places = words(positions, count * 4);
     at::Tensor out = empty({count, 2 * pairs}, at::kFloat);
     platform::perform([=] {

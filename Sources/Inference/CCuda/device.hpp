@@ -76,13 +76,15 @@ class CudaDevice final : public Device {
                         int64_t taps) override;
     at::Tensor add_rms_norm(const at::Tensor &x, const at::Tensor &residual, const at::Tensor &w,
                             float eps) override;
-    at::Tensor attention(const at::Tensor &qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
-                         int64_t window, const tg_run *runs, int64_t run_count) override;
+    at::Tensor attention(const at::Tensor &qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads,
+                         int64_t dim, float scale, int64_t window, const tg_run *runs,
+                         int64_t run_count) override;
     void segment_keep(const at::Tensor &rows, int64_t at, const at::Tensor &cache) override;
-    at::Tensor segment_attention(const at::Tensor &queries, int64_t at, int64_t heads, int64_t dim, float scale,
-                                 const int64_t *lengths, int64_t segments, const at::Tensor &cache) override;
-    at::Tensor linear_attention(const at::Tensor &queries, const at::Tensor &values, const tg_recurrence *runs,
-                                int64_t run_count) override;
+    at::Tensor segment_attention(const at::Tensor &queries, int64_t at, int64_t heads, int64_t dim,
+                                 float scale, const int64_t *lengths, int64_t segments,
+                                 const at::Tensor &cache) override;
+    at::Tensor linear_attention(const at::Tensor &queries, const at::Tensor &values,
+                                const tg_recurrence *runs, int64_t run_count) override;
     at::Tensor pair_angles(const float *cycles, int64_t pairs, const int32_t *positions,
                            int64_t count) override;
     at::Tensor turn_pairs(const at::Tensor &x, const at::Tensor &angles) override;
@@ -92,7 +94,8 @@ class CudaDevice final : public Device {
     at::Tensor packed_embedding(const tg_packed_s &w, const int32_t *ids, int64_t count,
                                 at::ScalarType out) override;
     void copy(const void *from, void *to, int64_t bytes) override;
-    void sample(const at::Tensor &logits, const tg_sampler_row *rows, tg_sampled *out, int64_t count) override;
+    void sample(const at::Tensor &logits, const tg_sampler_row *rows, tg_sampled *out,
+                int64_t count) override;
 
     bool stage(const tg_step &step) override;
     bool has_graph() const override { return graphs.contains(stage_kind); }
@@ -124,8 +127,8 @@ class CudaDevice final : public Device {
     Words words(const void *values, int64_t bytes);
     /// The same, or while a graph is recorded where they were staged.
     Words staged(const std::vector<int32_t> &host, const void *there, const int32_t *values, int64_t count);
-    void flash_attention(const at::Tensor &qkv, const at::Tensor &out, int64_t heads, const CacheLayout &layout,
-                         const tg_run &run, float scale, int64_t window);
+    void flash_attention(const at::Tensor &qkv, const at::Tensor &out, int64_t heads,
+                         const CacheLayout &layout, const tg_run &run, float scale, int64_t window);
 
     platform::Identity identity;
     /// Sources of weights on their way: one is filled while others are sent.

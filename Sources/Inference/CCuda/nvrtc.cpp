@@ -209,9 +209,10 @@ void load_kernels(const char *cache, int major, int minor) {
             try {
                 char key[17];
                 std::snprintf(key, sizeof key, "%016llx",
-                              static_cast<unsigned long long>(
-                                  hash(std::to_string(version) + '.' + std::to_string(part), hash(unit.text))));
-                unit.file = std::filesystem::path(cache ? cache : "") / (std::string(key) + '-' + target + ".cubin");
+                              static_cast<unsigned long long>(hash(
+                                  std::to_string(version) + '.' + std::to_string(part), hash(unit.text))));
+                unit.file =
+                    std::filesystem::path(cache ? cache : "") / (std::string(key) + '-' + target + ".cubin");
                 if (cache) unit.code = cached(unit.file);
                 if (!unit.code.empty()) continue;
                 unit.code = compiler.cubin(unit.name.c_str(), unit.text, "--gpu-architecture=" + target);

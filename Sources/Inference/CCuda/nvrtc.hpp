@@ -5,7 +5,8 @@ namespace tg::device {
 
 /// Loads every kernel for compute capability `major`.`minor`; `cache`: a folder, or null.
 ///
-/// A cached file that is not as it was written is compiled anew; a cache that cannot be written is done without.
+/// A cached file that is not as it was written is compiled anew; a cache that cannot be written is done
+/// without.
 void load_kernels(const char *cache, int major, int minor);
 
 }  // namespace tg::device

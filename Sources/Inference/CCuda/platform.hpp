@@ -71,8 +71,9 @@ class Graph {
     std::unique_ptr<State> state;
 };
 
-/// Causal attention of queries [rows, heads, dim] (a view) over keys and values [seen, kv_heads, dim], of which
-/// the last `rows` are those of the queries' own positions; null: this device or shape has no library for it.
+/// Causal attention of queries [rows, heads, dim] (a view) over keys and values [seen, kv_heads, dim], of
+/// which the last `rows` are those of the queries' own positions; null: this device or shape has no library
+/// for it.
 std::optional<at::Tensor> flash(const at::Tensor &queries, const at::Tensor &keys, const at::Tensor &values,
                                 float scale, int64_t window);
 /// Whether `flash` takes such heads.

@@ -159,8 +159,8 @@ Identity start(const DeviceOptions &options) {
     check(cudaSetDevice(kIndex), "choosing the GPU");
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, kIndex), "asking the GPU");
-    TORCH_CHECK(properties.major >= 8, "the GPU ", properties.name, " has compute capability ", properties.major,
-                '.', properties.minor, "; 8.0 is needed");
+    TORCH_CHECK(properties.major >= 8, "the GPU ", properties.name, " has compute capability ",
+                properties.major, '.', properties.minor, "; 8.0 is needed");
     at::globalContext().lazyInitDevice(at::kCUDA);
     // float32 is float32.
     at::globalContext().setAllowTF32CuBLAS(false);
@@ -201,7 +201,8 @@ void *reserve(uint64_t bytes) {
     const size_t whole = (size_t(bytes) + kPiece - 1) / kPiece * kPiece;
     CUdeviceptr address{};
     driver().check(driver().cuMemAddressReserve(&address, whole, kPiece, 0, 0), "reserving addresses");
-    reservations[reinterpret_cast<char *>(address)] = {whole, std::vector<CUmemGenericAllocationHandle>(whole / kPiece)};
+    reservations[reinterpret_cast<char *>(address)] = {
+        whole, std::vector<CUmemGenericAllocationHandle>(whole / kPiece)};
     return reinterpret_cast<void *>(address);
 }
 
@@ -211,7 +212,8 @@ void release(void *address) {
         if (found == reservations.end()) return;
         wait();
         for (size_t i = 0; i < found->second.pieces.size(); ++i) take_off(found->first, found->second, i);
-        driver().check(driver().cuMemAddressFree(CUdeviceptr(address), found->second.bytes), "freeing addresses");
+        driver().check(driver().cuMemAddressFree(CUdeviceptr(address), found->second.bytes),
+                       "freeing addresses");
         reservations.erase(found);
     } catch (const std::exception &) {
         // A deleter has nobody to tell; a GPU that cannot unmap is lost, and the next call says so.
@@ -231,7 +233,8 @@ void commit(void *address, int64_t bytes) {
         if (mapped != CUDA_SUCCESS) spare.push_back(handle);
         driver().check(mapped, "mapping memory");
         reservation.pieces[i] = handle;
-        const CUmemAccessDesc access{{CU_MEM_LOCATION_TYPE_DEVICE, kIndex}, CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+        const CUmemAccessDesc access{{CU_MEM_LOCATION_TYPE_DEVICE, kIndex},
+                                     CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
         driver().check(driver().cuMemSetAccess(place, kPiece, &access, 1), "access to memory");
     }
 }
@@ -257,7 +260,8 @@ void upload(void *to, const void *host, int64_t bytes) {
 }
 
 void download(void *host, const void *from, int64_t bytes) {
-    check(cudaMemcpyAsync(host, from, size_t(bytes), cudaMemcpyDeviceToHost, stream()), "copying from the GPU");
+    check(cudaMemcpyAsync(host, from, size_t(bytes), cudaMemcpyDeviceToHost, stream()),
+          "copying from the GPU");
     wait();
 }
 
@@ -336,8 +340,8 @@ std::optional<at::Tensor> flash(const at::Tensor &queries, const at::Tensor &key
     std::optional<int64_t> left, right;
     if (window < seen) left = window - 1, right = 0;
     auto answer = at::_flash_attention_forward(queries.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0),
-                                               std::nullopt, std::nullopt, rows, seen, 0.0, true, false, scale,
-                                               left, right);
+                                               std::nullopt, std::nullopt, rows, seen, 0.0, true, false,
+                                               scale, left, right);
     return std::get<0>(answer).squeeze(0);
 }
 

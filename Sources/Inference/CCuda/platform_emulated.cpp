@@ -1,4 +1,5 @@
-// The device without a GPU, for tests: the host's memory, kernels on the calling thread, graphs as lists of work.
+// The device without a GPU, for tests: the host's memory, kernels on the calling thread, graphs as lists of
+// work.
 #ifdef TORCHGATE_EMULATED
 
 #include <sys/mman.h>

@@ -1,4 +1,5 @@
-// Steps whose rows each draw a token: what they need in one copy, their work as a graph, their answers in one copy.
+// Steps whose rows each draw a token: what they need in one copy, their work as a graph, their answers in one
+// copy.
 
 #include <ATen/ops/empty.h>
 
@@ -68,7 +69,8 @@ class Sampling {
 
 }  // namespace
 
-void CudaDevice::sample(const at::Tensor &logits, const tg_sampler_row *rows, tg_sampled *out, int64_t count) {
+void CudaDevice::sample(const at::Tensor &logits, const tg_sampler_row *rows, tg_sampled *out,
+                        int64_t count) {
     const Sampling sampling(rows, count);
     const Words how = words(sampling.rows.data(), count * int64_t(sizeof(SampleRow)));
     const Words arena = words(sampling.arena.data(), int64_t(sampling.arena.size()) * 4);
@@ -78,7 +80,8 @@ void CudaDevice::sample(const at::Tensor &logits, const tg_sampler_row *rows, tg
     platform::perform([=] {
         launch_sample(static_cast<const float *>(logits.data_ptr()), count, logits.size(1),
                       static_cast<const SampleRow *>(how.data), arena.ints(),
-                      static_cast<float *>(scratch.data_ptr()), static_cast<tg_sampled *>(answers.data_ptr()));
+                      static_cast<float *>(scratch.data_ptr()),
+                      static_cast<tg_sampled *>(answers.data_ptr()));
     });
     platform::download(out, answers.data_ptr(), bytes);
 }
@@ -109,7 +112,8 @@ bool CudaDevice::stage(const tg_step &step) {
     char *host = stage_.host->data();
     std::copy(stage_ids.begin(), stage_ids.end(), reinterpret_cast<int32_t *>(host + kIds));
     std::copy(stage_positions.begin(), stage_positions.end(), reinterpret_cast<int32_t *>(host + kPositions));
-    std::copy(stage_rows.places.begin(), stage_rows.places.end(), reinterpret_cast<int32_t *>(host + kPlaces));
+    std::copy(stage_rows.places.begin(), stage_rows.places.end(),
+              reinterpret_cast<int32_t *>(host + kPlaces));
     std::copy(stage_rows.bases.begin(), stage_rows.bases.end(), reinterpret_cast<void **>(host + kBases));
     std::copy(sampling.rows.begin(), sampling.rows.end(), reinterpret_cast<SampleRow *>(host + kSamplers));
     std::copy(sampling.arena.begin(), sampling.arena.end(), reinterpret_cast<int32_t *>(host + kArenaStart));
@@ -139,7 +143,8 @@ void CudaDevice::graph_end(const at::Tensor &logits) {
                        how = static_cast<const SampleRow *>(stage_.samplers),
                        arena = static_cast<const int32_t *>(stage_.arena)] {
         launch_sample(static_cast<const float *>(logits.data_ptr()), rows, logits.size(1), how, arena,
-                      static_cast<float *>(scratch.data_ptr()), static_cast<tg_sampled *>(answers.data_ptr()));
+                      static_cast<float *>(scratch.data_ptr()),
+                      static_cast<tg_sampled *>(answers.data_ptr()));
     });
     recording->graph.end();
     graphs[stage_kind] = std::move(recording);

@@ -100,9 +100,11 @@ bool sound(tg_tensor qkv, const tg_turn &turn, int64_t heads, int64_t kv_heads, 
                       w->value.is_contiguous() && w->value.scalar_type() == qkv->value.scalar_type());
     };
     const tg_tensor angles = turn.angles;
-    if (!angles || angles->device != qkv->device || angles->value.dim() != 2 || angles->value.size(1) != dim ||
-        angles->value.scalar_type() != at::kFloat || !angles->value.is_contiguous() || qkv->value.dim() != 2 ||
-        qkv->value.size(1) != (heads + 2 * kv_heads) * dim || !is_norm(turn.query_norm) || !is_norm(turn.key_norm)) {
+    if (!angles || angles->device != qkv->device || angles->value.dim() != 2 ||
+        angles->value.size(1) != dim || angles->value.scalar_type() != at::kFloat ||
+        !angles->value.is_contiguous() || qkv->value.dim() != 2 ||
+        qkv->value.size(1) != (heads + 2 * kv_heads) * dim || !is_norm(turn.query_norm) ||
+        !is_norm(turn.key_norm)) {
         return false;
     }
     const int32_t *end = turn.positions + qkv->value.size(0);
@@ -110,8 +112,8 @@ bool sound(tg_tensor qkv, const tg_turn &turn, int64_t heads, int64_t kv_heads, 
                        [&](int32_t position) { return position >= 0 && position < angles->value.size(0); });
 }
 
-tg_tensor attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
-                    int64_t window, const tg_run *runs, int64_t run_count) noexcept {
+tg_tensor attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim,
+                    float scale, int64_t window, const tg_run *runs, int64_t run_count) noexcept {
     return tg::answer([&]() -> tg::Placed {
         const at::Tensor &rows = tg::matrix(qkv, "attention input");
         TORCH_CHECK(heads > 0 && kv_heads > 0 && window > 0 && heads % kv_heads == 0 && dim > 0 &&
@@ -153,13 +155,14 @@ tg_tensor attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t k
 
 extern "C" {
 
-tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim, float scale, int64_t window,
-                       const tg_run *runs, int64_t run_count) noexcept {
+tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
+                       int64_t window, const tg_run *runs, int64_t run_count) noexcept {
     return attention(qkv, nullptr, heads, kv_heads, dim, scale, window, runs, run_count);
 }
 
-tg_tensor tg_turned_attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim,
-                              float scale, int64_t window, const tg_run *runs, int64_t run_count) noexcept {
+tg_tensor tg_turned_attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads,
+                              int64_t dim, float scale, int64_t window, const tg_run *runs,
+                              int64_t run_count) noexcept {
     // The device's kernel does it while it writes keys and values.
     if (qkv && qkv->device && dim <= 256 && dim % 2 == 0 && sound(qkv, *turn, heads, kv_heads, dim)) {
         return attention(qkv, turn, heads, kv_heads, dim, scale, window, runs, run_count);

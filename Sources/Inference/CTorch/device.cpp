@@ -57,8 +57,10 @@ std::string torch_cuda() {
 }
 
 void start(const char *library, bool driver, const char *cache) {
-    if (started) return;
+    static std::string known;
+    if (started && known == library) return;
     if (driver) start_driver();
+    if (started) throw Refusal("another library for GPUs is in use: " + known);
     if (!std::filesystem::exists(library)) {
         throw Refusal(std::string("the library for GPUs is not there: ") + library);
     }
@@ -71,6 +73,7 @@ void start(const char *library, bool driver, const char *cache) {
     const tg::DeviceOptions options{tg::kDeviceVersion, cache};
     started = make(options, message, sizeof message);
     if (!started) throw Refusal(message);
+    known = library;
 }
 
 }  // namespace

@@ -74,8 +74,9 @@ class Device {
     virtual at::Tensor add_rms_norm(const at::Tensor &x, const at::Tensor &residual, const at::Tensor &w,
                                     float eps) = 0;
     /// `turn`: null where queries and keys are turned already.
-    virtual at::Tensor attention(const at::Tensor &qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim,
-                                 float scale, int64_t window, const tg_run *runs, int64_t run_count) = 0;
+    virtual at::Tensor attention(const at::Tensor &qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads,
+                                 int64_t dim, float scale, int64_t window, const tg_run *runs,
+                                 int64_t run_count) = 0;
     virtual void segment_keep(const at::Tensor &rows, int64_t at, const at::Tensor &cache) = 0;
     virtual at::Tensor segment_attention(const at::Tensor &queries, int64_t at, int64_t heads, int64_t dim,
                                          float scale, const int64_t *lengths, int64_t segments,

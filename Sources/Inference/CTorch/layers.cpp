@@ -157,8 +157,8 @@ tg_tensor tg_add_rms_norm(tg_tensor x, tg_tensor residual, tg_tensor w, float ep
     const bool added = tg::guarded(false, [&] {
         const at::Tensor &more = tg::matrix(x, "norm input"), &sum = tg::matrix(residual, "norm input");
         const at::Tensor &weight = tg::get(w);
-        TORCH_CHECK(more.sizes() == sum.sizes() && more.scalar_type() == sum.scalar_type() && weight.dim() == 1 &&
-                        weight.size(0) == sum.size(1) && weight.is_contiguous() &&
+        TORCH_CHECK(more.sizes() == sum.sizes() && more.scalar_type() == sum.scalar_type() &&
+                        weight.dim() == 1 && weight.size(0) == sum.size(1) && weight.is_contiguous() &&
                         weight.scalar_type() == sum.scalar_type(),
                     "norm: inputs ", more.sizes(), " and ", sum.sizes(), " and weight ", weight.sizes());
         if (tg::Device *device = tg::device_of(x, residual, w)) {

@@ -72,8 +72,11 @@ struct StepRunner {
         }
         var step = Step(tokens: tokens, runs: runs, outputRows: rows)
         see(plan, media, &step)
-        let drawing = rows.count == runs.count ? plan.outputs.map(row) : []
-        if !drawing.isEmpty, let drawn = graphs.run(step, rows: drawing) { return drawn }
+        if Device.isUsed, rows.count == runs.count,
+            let drawn = graphs.run(step, rows: plan.outputs.map(row))
+        {
+            return drawn
+        }
         let logits = model(step)
         return rows.isEmpty ? [] : sampler.sample(logits: logits, rows: plan.outputs.map(row))
     }
