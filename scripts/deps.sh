@@ -2,12 +2,13 @@
 # Installs what the build needs: Debian packages, libtorch and the default model, into .deps/.
 # Archives are pinned by SHA-256 and cached outside the tree (XDG_CACHE_HOME), so that a second clone
 # downloads nothing. A second run finds the stamp and ends at once.
+# Where an NVIDIA driver is there (or CUDA=1) CUDA's libraries come, too; CUDA=0 leaves them out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 deps=$PWD/.deps
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/torchgate
-lock=scripts/deps.lock
+locks=(scripts/deps.lock)
 stamp=$deps/.stamp
 
 packages=(
@@ -17,9 +18,12 @@ packages=(
     python3-venv sqlite3 tzdata unzip zlib1g-dev
 )
 
+if [ -e /proc/driver/nvidia/version ]; then driver=1; else driver=0; fi
+if [ "${CUDA:-$driver}" = 1 ]; then locks+=(scripts/deps-cuda.lock); fi
+
 say() { printf '\033[1m%s\033[0m\n' "deps: $*" >&2; }
 
-want=$( (cat "$lock" "$0"; printf '%s\n' "$deps") | sha256sum | cut -d' ' -f1)
+want=$( (cat "${locks[@]}" "$0"; printf '%s\n' "$deps") | sha256sum | cut -d' ' -f1)
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && exit 0
 
 missing() { ! dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
@@ -92,6 +96,6 @@ while read -r requirement platform sha256 _; do
     *) unzip -qo "$archive" 'nvidia/*' -d "$deps" ;;
     esac
     touch "$mark"
-done <"$lock"
+done < <(cat "${locks[@]}")
 printf '%s\n' "$want" >"$stamp"
 say "ready"
