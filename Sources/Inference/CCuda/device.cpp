@@ -382,6 +382,11 @@ at::Tensor CudaDevice::segment_attention(const at::Tensor &queries, int64_t at, 
                                          float scale, const int64_t *lengths, int64_t segments,
                                          const at::Tensor &cache) {
     const int64_t rows = queries.size(0);
+    at::Tensor out = empty(queries.sizes(), queries.scalar_type());
+    if (!recording && platform::has_flash(queries.scalar_type(), dim)) {
+        flash_segments(queries, out, at, heads, dim, scale, lengths, segments, cache);
+        return out;
+    }
     std::vector<int32_t> bounds(size_t(2 * rows));
     int64_t start = 0;
     for (int64_t s = 0; s < segments; start += lengths[s++]) {
@@ -391,12 +396,33 @@ at::Tensor CudaDevice::segment_attention(const at::Tensor &queries, int64_t at, 
         }
     }
     const Words ends = words(bounds.data(), 8 * rows);
-    at::Tensor out = empty(queries.sizes(), queries.scalar_type());
     platform::perform([=] {
         launch_segment_attention(code(queries), data(queries), rows, heads, dim, scale, data(cache),
                                  ends.ints(), ends.ints() + rows, data(out));
     });
     return out;
+}
+
+void CudaDevice::flash_segments(const at::Tensor &queries, const at::Tensor &out, int64_t at, int64_t heads,
+                                int64_t dim, float scale, const int64_t *lengths, int64_t segments,
+                                const at::Tensor &cache) {
+    const int64_t rows = queries.size(0);
+    std::vector<int32_t> query_ends{0}, key_ends{0};
+    int64_t first = -1, start = 0;
+    for (int64_t s = 0; s < segments; start += lengths[s++]) {
+        const int64_t end = start + lengths[s];
+        if (std::max(at, start) >= std::min(at + rows, end)) continue;
+        if (first < 0) first = start;
+        query_ends.push_back(int32_t(std::min(at + rows, end) - at));
+        key_ends.push_back(int32_t(end - first));
+    }
+    TORCH_CHECK(query_ends.back() == rows, "attention: rows beyond the segments");
+    const at::Tensor kept =
+        cache.view({-1, 2, heads, dim}).narrow(0, std::max<int64_t>(0, first), key_ends.back());
+    const auto answer = platform::flash_segments(queries.view({rows, heads, dim}), kept.select(1, 0),
+                                                 kept.select(1, 1), scale, query_ends, key_ends);
+    TORCH_CHECK(answer, "attention: the library does not take heads of ", dim);
+    out.copy_(answer->reshape(out.sizes()));
 }
 
 // Linear attention -------------------------------------------------------------------------------

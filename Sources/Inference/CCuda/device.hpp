@@ -129,6 +129,9 @@ class CudaDevice final : public Device {
     Words staged(const std::vector<int32_t> &host, const void *there, const int32_t *values, int64_t count);
     void flash_attention(const at::Tensor &qkv, const at::Tensor &out, int64_t heads,
                          const CacheLayout &layout, const tg_run &run, float scale, int64_t window);
+    void flash_segments(const at::Tensor &queries, const at::Tensor &out, int64_t at, int64_t heads,
+                        int64_t dim, float scale, const int64_t *lengths, int64_t segments,
+                        const at::Tensor &cache);
 
     platform::Identity identity;
     /// Sources of weights on their way: one is filled while others are sent.

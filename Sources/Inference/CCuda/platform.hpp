@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "../CTorch/device.hpp"
 
@@ -76,7 +77,13 @@ class Graph {
 /// for it.
 std::optional<at::Tensor> flash(const at::Tensor &queries, const at::Tensor &keys, const at::Tensor &values,
                                 float scale, int64_t window);
-/// Whether `flash` takes such heads.
+/// The same without order, from segment to segment: rows `query_ends[i] ..< query_ends[i + 1]` see the keys
+/// `key_ends[i] ..< key_ends[i + 1]`. Both lists begin with 0.
+std::optional<at::Tensor> flash_segments(const at::Tensor &queries, const at::Tensor &keys,
+                                         const at::Tensor &values, float scale,
+                                         const std::vector<int32_t> &query_ends,
+                                         const std::vector<int32_t> &key_ends);
+/// Whether both take such heads.
 bool has_flash(at::ScalarType type, int64_t dim);
 
 #ifdef TORCHGATE_EMULATED

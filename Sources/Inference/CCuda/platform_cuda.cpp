@@ -6,9 +6,8 @@
 #include <ATen/cuda/CUDAGraph.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/softmax.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
@@ -21,6 +20,7 @@
 
 #include "driver.hpp"
 #include "nvrtc.hpp"
+#include "plain_attention.hpp"
 #include "platform.hpp"
 
 namespace tg::platform {
@@ -119,17 +119,6 @@ void take_off(char *base, Reservation &reservation, size_t index) {
 
 bool flash_works = false;
 
-/// softmax(q · kᵀ) · v of the last rows of a sequence, as plain products: what `flash` must answer.
-at::Tensor plain_attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, float scale) {
-    const int64_t rows = q.size(0), seen = k.size(0), group = q.size(1) / k.size(1);
-    const auto wide = [](const at::Tensor &t) { return t.to(at::kFloat).transpose(0, 1); };
-    const at::Tensor keys = wide(k).repeat_interleave(group, 0), values = wide(v).repeat_interleave(group, 0);
-    at::Tensor scores = at::matmul(wide(q), keys.transpose(1, 2)) * scale;
-    const at::Tensor hidden = at::ones({rows, seen}, scores.options()).triu(seen - rows + 1).to(at::kBool);
-    scores = scores.masked_fill(hidden, -std::numeric_limits<float>::infinity());
-    return at::matmul(at::softmax(scores, -1), values).transpose(0, 1);
-}
-
 /// The library's conventions for fewer queries than keys and for strided caches are tried, not believed.
 bool try_flash() {
     try {
@@ -144,9 +133,17 @@ bool try_flash() {
         };
         const at::Tensor q = some(3, 4, 1), k = some(5, 2, 2), v = some(5, 2, 3);
         flash_works = true;
-        const auto answer = flash(q, k, v, 0.125f, 1 << 20);
-        const at::Tensor expected = plain_attention(q, k, v, 0.125f);
-        return answer && (answer->to(at::kFloat) - expected).abs().max().item<float>() < 0.02f;
+        const auto near = [](const std::optional<at::Tensor> &answer, const at::Tensor &expected) {
+            return answer && (answer->to(at::kFloat) - expected).abs().max().item<float>() < 0.02f;
+        };
+        const at::Tensor whole = plain_attention(q, k, v, 0.125f, 1 << 20);
+        // One row of a segment of two, two of a segment of three.
+        const at::Tensor parts =
+            at::cat({plain_attention(q.narrow(0, 0, 1), k.narrow(0, 0, 2), v.narrow(0, 0, 2), 0.125f, 0),
+                     plain_attention(q.narrow(0, 1, 2), k.narrow(0, 2, 3), v.narrow(0, 2, 3), 0.125f, 0)});
+        return near(flash(q, k, v, 0.125f, 1 << 20), whole) &&
+               near(flash(q, k, v, 0.125f, 2), plain_attention(q, k, v, 0.125f, 2)) &&
+               near(flash_segments(q, k, v, 0.125f, {0, 1, 3}, {0, 2, 5}), parts);
     } catch (const std::exception &) {
         return false;
     }
@@ -343,6 +340,25 @@ std::optional<at::Tensor> flash(const at::Tensor &queries, const at::Tensor &key
                                                std::nullopt, std::nullopt, rows, seen, 0.0, true, false,
                                                scale, left, right);
     return std::get<0>(answer).squeeze(0);
+}
+
+std::optional<at::Tensor> flash_segments(const at::Tensor &queries, const at::Tensor &keys,
+                                         const at::Tensor &values, float scale,
+                                         const std::vector<int32_t> &query_ends,
+                                         const std::vector<int32_t> &key_ends) {
+    if (!has_flash(queries.scalar_type(), queries.size(2))) return std::nullopt;
+    const auto there = [](const std::vector<int32_t> &ends) {
+        return at::tensor(ends, at::TensorOptions(at::kInt)).to(device());
+    };
+    const auto longest = [](const std::vector<int32_t> &ends) {
+        int32_t most = 0;
+        for (size_t i = 1; i < ends.size(); ++i) most = std::max(most, ends[i] - ends[i - 1]);
+        return int64_t(most);
+    };
+    auto answer =
+        at::_flash_attention_forward(queries, keys, values, there(query_ends), there(key_ends),
+                                     longest(query_ends), longest(key_ends), 0.0, false, false, scale);
+    return std::get<0>(answer);
 }
 
 }  // namespace tg::platform

@@ -2,6 +2,7 @@
 // work.
 #ifdef TORCHGATE_EMULATED
 
+#include <ATen/ops/empty_like.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <map>
 #include <vector>
 
+#include "plain_attention.hpp"
 #include "platform.hpp"
 
 namespace tg::platform {
@@ -148,11 +150,34 @@ void Graph::run() {
     }
 }
 
-std::optional<at::Tensor> flash(const at::Tensor &, const at::Tensor &, const at::Tensor &, float, int64_t) {
-    return std::nullopt;
+// In place of the library: plain products, so that what is made ready for it is tested.
+
+bool has_flash(at::ScalarType type, int64_t dim) {
+    return (type == at::kBFloat16 || type == at::kHalf) && dim % 8 == 0 && dim <= 256;
 }
 
-bool has_flash(at::ScalarType, int64_t) { return false; }
+std::optional<at::Tensor> flash(const at::Tensor &queries, const at::Tensor &keys, const at::Tensor &values,
+                                float scale, int64_t window) {
+    meet_fault();
+    return plain_attention(queries, keys, values, scale, window).to(queries.scalar_type());
+}
+
+std::optional<at::Tensor> flash_segments(const at::Tensor &queries, const at::Tensor &keys,
+                                         const at::Tensor &values, float scale,
+                                         const std::vector<int32_t> &query_ends,
+                                         const std::vector<int32_t> &key_ends) {
+    meet_fault();
+    at::Tensor answer = at::empty_like(queries);
+    for (size_t i = 0; i + 1 < query_ends.size(); ++i) {
+        const auto part = [i](const at::Tensor &rows, const std::vector<int32_t> &ends) {
+            return rows.narrow(0, ends[i], ends[i + 1] - ends[i]);
+        };
+        part(answer, query_ends)
+            .copy_(plain_attention(part(queries, query_ends), part(keys, key_ends), part(values, key_ends),
+                                   scale, 0));
+    }
+    return answer;
+}
 
 }  // namespace tg::platform
 
