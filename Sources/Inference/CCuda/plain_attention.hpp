@@ -14,8 +14,8 @@ namespace tg::platform {
 
 /// softmax(q · kᵀ · scale) · v of queries [rows, heads, dim] over keys and values [seen, kv_heads, dim].
 ///
-/// `reach`: the rows are the last of the keys' positions, and each sees so many keys, its own the last; 0: all
-/// see all.
+/// `reach`: the rows are the last of the keys' positions, and each sees so many keys, its own the last;
+/// 0: all see all.
 inline at::Tensor plain_attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v, float scale,
                                   int64_t reach) {
     const int64_t rows = q.size(0), seen = k.size(0), group = q.size(1) / k.size(1);
