@@ -2,7 +2,7 @@
 """Makes the small random vision-language checkpoints vl-* beside this script, and what transformers computes.
 
     venv=$(scripts/python-env.sh parity)
-    "$venv/bin/python" Tests/Fixtures/models/make-media.py [NAME …]
+    PYTHONPATH=scripts:Tests/Fixtures "$venv/bin/python" Tests/Fixtures/models/make-media.py [NAME …]
 
 Each folder has config.json, preprocessor_config.json, model.safetensors, cases.json and golden.safetensors. A
 case is a prompt: its ids, the media in their order (frames of their final size, where their placeholders
@@ -16,23 +16,17 @@ older versions did, the embedding as head or not, sizes of patches and heads.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import sys
 from pathlib import Path
 
+import cpu_torchvision  # noqa: F401  before transformers
 import numpy as np
 import torch
+from invented import fill, greedy, tidy
 from safetensors.torch import load_file, save_file
-
-# PyPI's torchvision is built for CUDA; only its Python parts are used here.
-declared = torch.library.Library("torchvision", "FRAGMENT")
-for operator in ("nms", "qnms"):
-    with contextlib.suppress(RuntimeError):
-        declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-from transformers import (  # noqa: E402
+from transformers import (
     PreTrainedModel,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -117,21 +111,6 @@ CLIP_CASES = {
     "mixed": [("image", 1, 2, 2, None), ("video", 3, 2, 4, 2.6), ("image", 1, 1, 2, None)],
     "clips": [("video", 2, 1, 2, 0.25), ("video", 6, 2, 1, 1.5)],
 }
-
-
-def fill(model: PreTrainedModel, seed: int) -> None:
-    """Weights whose logits are not flat, as those of the default initialisation are."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in sorted(model.named_parameters()):
-            noise = torch.randn(weight.shape, generator=generator)
-            if weight.ndim >= 2:
-                gain = 2.5 if "o_proj" in name or "down_proj" in name else 1.0
-                weight.copy_(noise * gain / math.sqrt(weight[0].numel()))
-            elif name.endswith("bias"):
-                weight.copy_(noise * 0.2)
-            else:
-                weight.copy_(1 + 0.2 * noise)
 
 
 class Family:
@@ -236,15 +215,10 @@ def compute(family: Family, name: str, media: list[tuple], seed: int, tensors: d
             position_ids=torch.cat([positions, more.expand(3, 1, -1)], 2), **fixed,
         ).logits[0]  # fmt: skip
 
-    tokens: list[int] = []
-    margin = math.inf
-    while len(tokens) < (0 if name == "large" else GREEDY):
-        best = run(tokens)[-1].topk(2)
-        margin = min(margin, float(best.values[0] - best.values[1]))
-        tokens.append(int(best.indices[0]))
-        # A placeholder without a medium is an error there.
-        if tokens[-1] in (IMAGE, VIDEO):
-            return {}, 0.0
+    # A placeholder without a medium is an error.
+    tokens, margin = greedy(lambda more: run(more)[-1], 0 if name == "large" else GREEDY, (IMAGE, VIDEO))
+    if margin == 0:
+        return {}, margin
     if tokens:
         tensors[f"{name}.logits"] = run([]).contiguous()
     entry = {
@@ -308,9 +282,6 @@ def make(name: str) -> None:
             break
     folder = HERE / name
     model.save_pretrained(folder)
-    (folder / "generation_config.json").unlink(missing_ok=True)
-    # Without metadata the file is the same wherever it is made.
-    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
     if name.endswith("old"):
         rename(folder)
     save_file({key: value.clone() for key, value in tensors.items()}, folder / "golden.safetensors")
@@ -318,8 +289,7 @@ def make(name: str) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(rules, indent=2) + "\n")
     lines = ",\n".join(json.dumps(entry) for entry in entries)
     (folder / "cases.json").write_text(f"[\n{lines}\n]\n")
-    for file in folder.iterdir():
-        file.chmod(0o644)
+    tidy(folder)
     print(f"{name}: seed {seed}, margin {min(margins):.3f}", {e["name"]: len(e["ids"]) for e in entries})
 
 

@@ -2,7 +2,7 @@
 """Makes the small random checkpoints beside this script, and what transformers computes with them.
 
     venv=$(scripts/python-env.sh parity)
-    PYTHONPATH=scripts "$venv/bin/python" Tests/Fixtures/models/make.py [NAME …]
+    PYTHONPATH=scripts:Tests/Fixtures "$venv/bin/python" Tests/Fixtures/models/make.py [NAME …]
 
 The two of Llama are larger, with a tokeniser, for the tests of whole requests. Each of the others has
 config.json, model.safetensors and golden.safetensors: input_ids, the logits of every position and a greedy
@@ -24,13 +24,13 @@ from pathlib import Path
 import cpu_torchvision  # noqa: F401  before transformers
 import gguf
 import torch
+from invented import after, fill, greedy, tidy
 from safetensors.torch import load_file, save_file
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
-    PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -95,33 +95,6 @@ MODELS = {
 }  # fmt: skip
 
 
-def fill(model: PreTrainedModel, seed: int) -> None:
-    """Weights whose logits are not flat, as those of the default initialisation are."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in sorted(model.named_parameters()):
-            noise = torch.randn(weight.shape, generator=generator)
-            if weight.ndim >= 2:
-                gain = 2.5 if "o_proj" in name or "down_proj" in name else 1.0
-                weight.copy_(noise * gain / math.sqrt(weight[0].numel()))
-            elif name.endswith("bias"):
-                weight.copy_(noise * 0.2)
-            else:
-                weight.copy_(1 + 0.2 * noise)
-
-
-def greedy(model: PreTrainedModel, ids: torch.Tensor) -> tuple[list[int], float]:
-    """The continuation, by full recomputation, and its smallest margin."""
-    tokens: list[int] = []
-    margin = math.inf
-    while len(tokens) < GREEDY:
-        row = model(torch.cat([ids, torch.tensor(tokens, dtype=torch.long)])[None]).logits[0, -1]
-        best = row.topk(2)
-        margin = min(margin, float(best.values[0] - best.values[1]))
-        tokens.append(int(best.indices[0]))
-    return tokens, margin
-
-
 def make(name: str) -> None:
     kind, config = MODELS[name]
     config._attn_implementation = "eager"
@@ -130,21 +103,17 @@ def make(name: str) -> None:
         fill(model, seed)
         ids = torch.randint(0, VOCABULARY, (LENGTH,), generator=torch.Generator().manual_seed(seed))
         with torch.inference_mode():
-            tokens, margin = greedy(model, ids)
+            tokens, margin = greedy(after(model, ids), GREEDY)
             logits = model(ids[None]).logits[0]
         if margin >= MARGIN and len(set(tokens)) > GREEDY // 2:
             break
     folder = HERE / name
     model.save_pretrained(folder)
-    (folder / "generation_config.json").unlink(missing_ok=True)
-    # Without metadata the file is the same wherever it is made.
-    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
     save_file(
         {"input_ids": ids, "logits": logits.contiguous(), "greedy_tokens": torch.tensor(tokens)},
         folder / "golden.safetensors",
     )
-    for file in folder.iterdir():
-        file.chmod(0o644)
+    tidy(folder)
     print(f"{name}: seed {seed}, margin {margin:.3f}, deviation {logits.std():.2f}, {tokens}")
 
 

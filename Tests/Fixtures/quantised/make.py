@@ -2,7 +2,7 @@
 """Makes small checkpoints in every quantised layout, and what transformers computes with their values.
 
     venv=$(scripts/python-env.sh parity); "$venv/bin/pip" install bitsandbytes
-    PYTHONPATH=scripts "$venv/bin/python" Tests/Fixtures/quantised/make.py [NAME …]
+    PYTHONPATH=scripts:Tests/Fixtures "$venv/bin/python" Tests/Fixtures/quantised/make.py [NAME …]
 
 Those of bitsandbytes are quantised and saved by transformers; FP8 is taken apart again by transformers, GGUF
 by gguf-py; AWQ and GPTQ are packed and unpacked here, as published. Each folder has its weights and
@@ -13,7 +13,6 @@ computes in float32 with the values that the codes stand for. tokenizer.json (a 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import sys
 import tempfile
@@ -25,7 +24,8 @@ import gguf
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Kind
-from safetensors.torch import load_file, save_file
+from invented import after, fill, greedy, tidy
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -63,15 +63,7 @@ def base(config: LlamaConfig | Qwen2Config | Qwen3Config, seed: int) -> PreTrain
     """A model whose logits are not flat."""
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config).eval()
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in sorted(model.named_parameters()):
-            noise = torch.randn(weight.shape, generator=generator)
-            if weight.ndim == 2:
-                gain = 2 if "o_proj" in name or "down_proj" in name else 1
-                weight.copy_(noise * gain / math.sqrt(weight.shape[1]))
-            else:
-                weight.copy_(noise * 0.2 + (0 if name.endswith("bias") else 1))
+    fill(model, seed, gain=2)
     return model
 
 
@@ -83,15 +75,9 @@ def golden(config: object, values: Values) -> tuple[Values, float]:
     assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
     model.tie_weights()
     ids = torch.randint(0, 256, (LENGTH,), generator=torch.Generator().manual_seed(5))
-    tokens: list[int] = []
-    margin = math.inf
     with torch.inference_mode():
         logits = model(ids[None]).logits[0]
-        while len(tokens) < GREEDY:
-            row = model(torch.cat([ids, torch.tensor(tokens, dtype=torch.long)])[None]).logits[0, -1]
-            best = row.topk(2)
-            margin = min(margin, float(best.values[0] - best.values[1]))
-            tokens.append(int(best.indices[0]))
+        tokens, margin = greedy(after(model, ids), GREEDY)
     made = {"input_ids": ids, "logits": logits.contiguous(), "greedy_tokens": torch.tensor(tokens)}
     return made, margin
 
@@ -366,13 +352,8 @@ def main() -> int:
             made, margin = golden(config, make(model, folder))
             if margin >= MARGIN:
                 break
-        (folder / "generation_config.json").unlink(missing_ok=True)
-        if (folder / "model.safetensors").exists():
-            # Without metadata the file is the same wherever it is made.
-            save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
         save_file(made, folder / "golden.safetensors")
-        for file in folder.iterdir():
-            file.chmod(0o644)
+        tidy(folder)
         size = sum(file.stat().st_size for file in folder.iterdir()) // 1024
         deviation = float(made["logits"].std())
         print(f"{name}: seed {seed}, margin {margin:.3f}, deviation {deviation:.2f}, {size} KB")
