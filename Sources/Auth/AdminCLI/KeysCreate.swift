@@ -96,7 +96,7 @@ struct KeysCreate: ParsableCommand {
         var settings = KeySettings(name: name)
         settings.owner = owner
         settings.scopes = try Quantity.scopes(scopes)
-        settings.models = models.flatMap { $0.split(separator: ",").map(String.init) }
+        settings.models = Quantity.globs(models)
         settings.rpm = rpm
         settings.tpm = tpm
         settings.maxParallel = maxParallel

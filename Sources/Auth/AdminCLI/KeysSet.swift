@@ -78,7 +78,7 @@ struct KeysSet: ParsableCommand {
         let maxParallel = try maxParallel.map { try Quantity.limit($0, "--max-parallel") }
         let budget = try budget.map { $0 == "none" ? nil : try Quantity.perDay($0) }
         let lifetime = try expires.map(Quantity.lifetime)
-        let globs = models.flatMap { $0.split(separator: ",").map(String.init) }
+        let globs = Quantity.globs(models)
         return { settings in
             if let name { settings.name = name }
             if let scopes { settings.scopes = scopes }

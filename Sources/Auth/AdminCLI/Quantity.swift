@@ -51,6 +51,11 @@ enum Quantity {
         return scopes
     }
 
+    /// Globs of models, each option's separated by commas.
+    static func globs(_ options: [String]) -> [String] {
+        options.flatMap { $0.split(separator: ",").map(String.init) }
+    }
+
     private static func whole(_ digits: Substring) -> Int? {
         guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
         else {

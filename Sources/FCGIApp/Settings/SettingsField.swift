@@ -159,17 +159,7 @@ extension SettingsTable {
         _ short: [String] = [],
         from least: Double = 0
     ) -> SettingsField {
-        let range = least...anySeconds.upperBound
-        return SettingsField(
-            key: key,
-            unit: "seconds",
-            effect: effect,
-            shortVariables: short,
-            read: { raw, settings throws(RawError) in
-                settings[keyPath: path] = try raw.double(range)
-            },
-            show: { number($0[keyPath: path]) }
-        )
+        double(key, "seconds", effect, path, least...anySeconds.upperBound, short)
     }
 
     static func double(

@@ -1,4 +1,4 @@
-/// All settings.
+/// All settings: one row each and nothing else, so that whoever looks for one reads one file.
 public enum SettingsTable {
     /// The rows, in the order of the documentation.
     public static let fields: [SettingsField] =

@@ -1,5 +1,6 @@
 /// Reads a template.
 ///
+/// One grammar, whose rules call each other: it is read, and checked against Jinja's, in one piece.
 /// Tokens to statements. Recursive descent whose depth is bounded, since a template comes from a
 /// model folder and may be anything.
 struct Parser {
