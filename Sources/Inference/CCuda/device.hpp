@@ -13,6 +13,20 @@
 
 namespace tg::device {
 
+/// The type's name in ctorch.h; an error where it has none.
+inline tg_dtype code(at::ScalarType type) {
+    switch (type) {
+    case at::kFloat: return TG_F32;
+    case at::kBFloat16: return TG_BF16;
+    case at::kHalf: return TG_F16;
+    default: TORCH_CHECK(false, "float32, bfloat16 or float16 is needed on the device, found ", type);
+    }
+}
+
+inline tg_dtype code(const at::Tensor &t) { return code(t.scalar_type()); }
+
+inline void *data(const at::Tensor &t) { return t.data_ptr(); }
+
 /// A step's runs row by row.
 struct StepRows {
     std::vector<void *> bases;

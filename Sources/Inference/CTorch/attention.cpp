@@ -155,22 +155,19 @@ tg_tensor attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t k
 
 extern "C" {
 
-tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
-                       int64_t window, const tg_run *runs, int64_t run_count) noexcept {
-    return attention(qkv, nullptr, heads, kv_heads, dim, scale, window, runs, run_count);
-}
-
-tg_tensor tg_turned_attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads,
-                              int64_t dim, float scale, int64_t window, const tg_run *runs,
-                              int64_t run_count) noexcept {
-    // The device's kernel does it while it writes keys and values.
-    if (qkv && qkv->device && dim <= 256 && dim % 2 == 0 && sound(qkv, *turn, heads, kv_heads, dim)) {
-        return attention(qkv, turn, heads, kv_heads, dim, scale, window, runs, run_count);
+tg_tensor tg_attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim,
+                       float scale, int64_t window, const tg_run *runs, int64_t run_count) noexcept {
+    // The device's kernel turns while it writes keys and values.
+    const bool turns_there =
+        turn && qkv && qkv->device && dim <= 256 && dim % 2 == 0 && sound(qkv, *turn, heads, kv_heads, dim);
+    if (turn && !turns_there) {
+        const bool turned =
+            (!turn->query_norm || tg_head_norm(qkv, 0, heads, dim, turn->query_norm, turn->eps)) &&
+            (!turn->key_norm || tg_head_norm(qkv, heads * dim, kv_heads, dim, turn->key_norm, turn->eps)) &&
+            tg_rope(qkv, 0, heads + kv_heads, dim, turn->angles, turn->positions, tg_size(qkv, 0), false);
+        if (!turned) return nullptr;
+        turn = nullptr;
     }
-    const bool turned =
-        (!turn->query_norm || tg_head_norm(qkv, 0, heads, dim, turn->query_norm, turn->eps)) &&
-        (!turn->key_norm || tg_head_norm(qkv, heads * dim, kv_heads, dim, turn->key_norm, turn->eps)) &&
-        tg_rope(qkv, 0, heads + kv_heads, dim, turn->angles, turn->positions, tg_size(qkv, 0), false);
-    return turned ? attention(qkv, nullptr, heads, kv_heads, dim, scale, window, runs, run_count) : nullptr;
+    return attention(qkv, turn, heads, kv_heads, dim, scale, window, runs, run_count);
 }
 }

@@ -19,37 +19,22 @@ public struct Attention {
         self.window = min(max(1, window ?? .max), 1 << 40)
     }
 
-    /// `qkv` `[T, (heads + 2 · keyHeads) · headSize]`, rotated already, to `[T, heads · headSize]`.
+    /// `qkv` `[T, (heads + 2 · keyHeads) · headSize]` to `[T, heads · headSize]`.
     ///
-    /// The new keys and values enter the slots; their lengths are the caller's to advance, once all
-    /// layers have run.
-    public func callAsFunction(_ qkv: Tensor, layer: Int, runs: [Step.Run]) -> Tensor {
-        guard let packed = packed(runs, layer, qkv) else { return .undefined }
-        return qkv.attention(
-            heads: heads,
-            keyHeads: keyHeads,
-            size: headSize,
-            scale: 1 / Float(headSize).squareRoot(),
-            window: window,
-            runs: packed
-        )
-    }
-
-    /// The same for `qkv` whose queries and keys are not turned yet.
-    ///
-    /// They get the head norms first, if there are any. What `qkv` holds afterwards is not said.
+    /// Queries and keys get the head norms, if there are any, and are rotated by `turns`; without that they are
+    /// rotated already. What `qkv` holds afterwards is not said. The new keys and values enter the slots; their
+    /// lengths are the caller's to advance, once all layers have run.
     public func callAsFunction(
         _ qkv: Tensor,
-        norms: (query: RMSNorm, key: RMSNorm)?,
-        turns: RotaryEmbedding.Turns,
+        norms: (query: RMSNorm, key: RMSNorm)? = nil,
+        turns: RotaryEmbedding.Turns? = nil,
         layer: Int,
         runs: [Step.Run]
     ) -> Tensor {
         guard let packed = packed(runs, layer, qkv) else { return .undefined }
+        let norms = norms.map { ($0.query.weight, $0.key.weight, $0.query.epsilon) }
         return qkv.attention(
-            turnedBy: turns.angles,
-            positions: turns.rows,
-            norms: norms.map { ($0.query.weight, $0.key.weight, $0.query.epsilon) },
+            turn: turns.map { ($0.angles, $0.rows, norms) },
             heads: heads,
             keyHeads: keyHeads,
             size: headSize,

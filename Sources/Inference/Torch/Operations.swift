@@ -116,11 +116,18 @@ extension Tensor {
         return done ? self : .undefined
     }
 
+    /// How queries and keys are made ready: head norms, then a rotation by the rows' positions.
+    package typealias HeadTurn = (
+        angles: Tensor, positions: [Int32], norms: (query: Tensor, key: Tensor, epsilon: Float)?
+    )
+
     /// Causal attention over the runs' caches, which take the new keys and values up.
     ///
-    /// `self` is `[T, (heads + 2 · keyHeads) · size]`: queries, keys, values, rotated already. Answers
-    /// `[T, heads · size]`. A row sees the last `window` keys up to its own.
+    /// `self` is `[T, (heads + 2 · keyHeads) · size]`: queries, keys, values; nil for `turn`: rotated already, else
+    /// they are turned in place on the way. Answers `[T, heads · size]`. A row sees the last `window` keys up to its
+    /// own.
     package func attention(
+        turn: HeadTurn?,
         heads: Int,
         keyHeads: Int,
         size: Int,
@@ -128,59 +135,36 @@ extension Tensor {
         window: Int,
         runs: [tg_run]
     ) -> Tensor {
-        Tensor(
-            tg_attention(
-                handle,
-                Int64(heads),
-                Int64(keyHeads),
-                Int64(size),
-                scale,
-                Int64(window),
-                runs,
-                Int64(runs.count)
+        func attend(_ turn: UnsafePointer<tg_turn>?) -> Tensor {
+            Tensor(
+                tg_attention(
+                    handle,
+                    turn,
+                    Int64(heads),
+                    Int64(keyHeads),
+                    Int64(size),
+                    scale,
+                    Int64(window),
+                    runs,
+                    Int64(runs.count)
+                )
             )
-        )
-    }
-
-    /// The same for rows `[T, (heads + 2 · keyHeads) · size]` that are not turned yet: queries and keys get
-    /// the head norms that are given and are rotated by `angles` on the way, in place.
-    package func attention(
-        turnedBy angles: Tensor,
-        positions: [Int32],
-        norms: (query: Tensor, key: Tensor, epsilon: Float)?,
-        heads: Int,
-        keyHeads: Int,
-        size: Int,
-        scale: Float,
-        window: Int,
-        runs: [tg_run]
-    ) -> Tensor {
-        guard positions.count == shape.first else {
-            Torch.fail("\(positions.count) positions for rows \(shape)")
+        }
+        guard let turn else { return attend(nil) }
+        guard turn.positions.count == shape.first else {
+            Torch.fail("\(turn.positions.count) positions for rows \(shape)")
             return .undefined
         }
-        return withExtendedLifetime((angles, norms)) {
-            positions.withUnsafeBufferPointer { positions in
-                var turn = tg_turn(
-                    query_norm: norms?.query.handle,
-                    key_norm: norms?.key.handle,
-                    angles: angles.handle,
+        return withExtendedLifetime(turn) {
+            turn.positions.withUnsafeBufferPointer { positions in
+                var made = tg_turn(
+                    query_norm: turn.norms?.query.handle,
+                    key_norm: turn.norms?.key.handle,
+                    angles: turn.angles.handle,
                     positions: positions.baseAddress,
-                    eps: norms?.epsilon ?? 0
+                    eps: turn.norms?.epsilon ?? 0
                 )
-                return Tensor(
-                    tg_turned_attention(
-                        handle,
-                        &turn,
-                        Int64(heads),
-                        Int64(keyHeads),
-                        Int64(size),
-                        scale,
-                        Int64(window),
-                        runs,
-                        Int64(runs.count)
-                    )
-                )
+                return attend(&made)
             }
         }
     }

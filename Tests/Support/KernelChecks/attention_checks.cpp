@@ -58,7 +58,7 @@ struct Step {
             run.count = q.count;
             runs.push_back(run);
         }
-        return Tensor(tg_attention(qkv.as(cpu_type(type)), heads, kv_heads, dim, scale, window, runs.data(),
+        return Tensor(tg_attention(qkv.as(cpu_type(type)), nullptr, heads, kv_heads, dim, scale, window, runs.data(),
                                    int64_t(runs.size())));
     }
 };

@@ -133,12 +133,6 @@ typedef struct tg_run {
     int64_t layer, layers;
 } tg_run;
 
-// qkv [T, (heads + 2 · kv_heads) · dim], rotated already. Writes the new keys and values into the
-// caches (dtype of qkv) and answers [T, heads · dim]: causal softmax(q·kᵀ · scale)·v, in float32,
-// key blocks of 64 with running maximum and sum. A row sees the last `window` keys up to its own.
-tg_tensor tg_attention(tg_tensor qkv, int64_t heads, int64_t kv_heads, int64_t dim, float scale,
-                       int64_t window, const tg_run *runs, int64_t run_count) TG_NOEXCEPT;
-
 // What is done to queries and keys before: head norms (NULL: none), then tg_rope with `angles`.
 typedef struct tg_turn {
     tg_tensor query_norm, key_norm, angles;
@@ -146,10 +140,12 @@ typedef struct tg_turn {
     float eps;
 } tg_turn;
 
-// tg_attention of rows that are normalised and turned on the way, in place; what of the keys is not said.
-tg_tensor tg_turned_attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim,
-                              float scale, int64_t window, const tg_run *runs,
-                              int64_t run_count) TG_NOEXCEPT;
+// qkv [T, (heads + 2 · kv_heads) · dim], normalised and turned in place by `turn` on the way (what of the keys
+// is not said), or rotated already where that is NULL. Writes the new keys and values into the caches (dtype
+// of qkv) and answers [T, heads · dim]: causal softmax(q·kᵀ · scale)·v, in float32, key blocks of 64 with
+// running maximum and sum. A row sees the last `window` keys up to its own.
+tg_tensor tg_attention(tg_tensor qkv, const tg_turn *turn, int64_t heads, int64_t kv_heads, int64_t dim,
+                       float scale, int64_t window, const tg_run *runs, int64_t run_count) TG_NOEXCEPT;
 
 // Images and clips -----------------------------------------------------------------------------
 
