@@ -91,6 +91,14 @@ struct Compiler {
         find(code_size, "nvrtcGetCUBINSize");
         find(code, "nvrtcGetCUBIN");
         find(destroy, "nvrtcDestroyProgram");
+        // It opens its built-ins by their name alone, which finds those beside it once they are open.
+        int major = 0, minor = 0;
+        Dl_info info{};
+        if (version(&major, &minor) == 0 && dladdr(reinterpret_cast<void *>(version), &info)) {
+            const auto folder = std::filesystem::path(info.dli_fname).parent_path();
+            const auto file = "libnvrtc-builtins.so." + std::to_string(major) + '.' + std::to_string(minor);
+            dlopen((folder / file).c_str(), RTLD_NOW | RTLD_LOCAL);
+        }
     }
 
     /// As libtorch's wheel brings it, beside libtorch or by the linker's own search.
