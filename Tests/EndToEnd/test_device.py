@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House
+from house import BIN, House
 
 LIBRARIES = Path(__file__).resolve().parents[2] / ".build/cuda"
 HAS_GPU = Path("/dev/nvidiactl").exists()
@@ -69,3 +71,16 @@ def test_the_emulated_device_says_what_the_cpu_says(
         house.stop()
     assert device == "emulated:0"
     assert answers[0] == answers[1]
+
+
+def test_decode_steps_start_before_the_last_tokens_are_known(tiny_models: Path, tmp_path: Path) -> None:
+    report = tmp_path / "bench.json"
+    words = [
+        BIN / "torchgate-engine", "bench", "--model", tiny_models / "llama-tied", "--device", "cuda",
+        "--dtype", "float32", "--batch", "1,3", "--context", "20", "--steps", "30", "--json", report,
+    ]  # fmt: skip
+    variables = {**os.environ, "TORCHGATE_DEVICE_LIBRARY": str(LIBRARIES / "libtorchgate_emulated.so")}
+    subprocess.run(words, check=True, timeout=120, stdout=subprocess.DEVNULL, env=variables)
+    rows = json.loads(report.read_text())["rows"]
+    assert [row["batch"] for row in rows] == [1, 3]
+    assert all(row["overlapped_steps"] == 30 for row in rows)

@@ -135,6 +135,49 @@ import Weights
         }
     }
 
+    @Test func `a step starts while the tokens that it follows are on their way`() throws {
+        let prompts: [[Int32]] = [[5, 6, 7], [9], [1, 2, 3, 4, 5]]
+        // Which sequences take part in a step; their rows change places.
+        let parts = [[0, 1, 2], [0, 1, 2], [2, 1, 0], [2, 0], [0, 2], [0, 2]]
+        try EmulatedDevice.run {
+            let model = try Golden("qwen2").model
+            let graphs = DecodeGraphs(model)
+            func begin() throws -> (states: [any SequenceState], tokens: [Int32]) {
+                let states = prompts.map { _ in model.makeState(capacity: 128) }
+                let drawn = try decode(model, nil, zip(states, prompts).map { ($0, $1) })
+                return (states, drawn.map(\.token))
+            }
+            func known() throws -> [[Int32]] {
+                var (states, tokens) = try begin()
+                return try parts.enumerated().map { number, part in
+                    let sequences = part.map { (states[$0], [tokens[$0]]) }
+                    let drawn = try decode(model, graphs, sequences, at: number).map(\.token)
+                    for (sequence, token) in zip(part, drawn) { tokens[sequence] = token }
+                    return drawn
+                }
+            }
+            // The first two of a kind are no replays.
+            let expected = try known()
+            #expect(try known() == expected)
+            let (states, tokens) = try begin()
+            var drawn: [[Int32]] = []
+            for (number, part) in parts.enumerated() {
+                let sequences = part.map { (states[$0], number == 0 ? [tokens[$0]] : [0]) }
+                let (step, rows) = step(sequences, at: number)
+                let follows = part.map { sequence in
+                    Int32(number == 0 ? -1 : parts[number - 1].firstIndex(of: sequence) ?? -1)
+                }
+                try Torch.checked {
+                    let started = graphs.start(step, rows: rows, follows: follows)
+                    if case .running? = started {} else { Issue.record("not started") }
+                    if number > 0 { drawn.append(try graphs.answers().map { try $0.get().token }) }
+                }
+            }
+            drawn.append(try Torch.checked { try graphs.answers().map { try $0.get().token } })
+            #expect(drawn == expected)
+        }
+    }
+
     @Test func `a slot is copied, cut and used again`() throws {
         try EmulatedDevice.run {
             let golden = try Golden("llama-tied")
@@ -219,13 +262,10 @@ import Weights
         }
     }
 
-    /// The next token of each sequence after its new tokens.
-    private func decode(
-        _ model: any CausalLanguageModel,
-        _ graphs: DecodeGraphs?,
-        _ sequences: [(state: any SequenceState, tokens: [Int32])],
-        at position: Int = 0
-    ) throws -> [Sampled] {
+    private typealias Sequences = [(state: any SequenceState, tokens: [Int32])]
+
+    /// One step, and how its tokens are drawn.
+    private func step(_ sequences: Sequences, at position: Int) -> (Step, [SamplerRow]) {
         var ends: [Int] = []
         for sequence in sequences { ends.append((ends.last ?? -1) + sequence.tokens.count) }
         let step = Step(
@@ -241,9 +281,25 @@ import Weights
             row.topLogprobs = 3
             return row
         }
+        return (step, rows)
+    }
+
+    /// The next token of each sequence after its new tokens.
+    private func decode(
+        _ model: any CausalLanguageModel,
+        _ graphs: DecodeGraphs?,
+        _ sequences: Sequences,
+        at position: Int = 0
+    ) throws -> [Sampled] {
+        let (step, rows) = step(sequences, at: position)
         return try Torch.checked {
-            if let drawn = graphs?.run(step, rows: rows) { return try drawn.map { try $0.get() } }
-            return try Sampler().sample(logits: model(step), rows: rows).map { try $0.get() }
+            let drawn =
+                switch graphs?.start(step, rows: rows) {
+                case .drawn(let drawn)?: drawn
+                case .running?: graphs?.answers() ?? []
+                case nil: Sampler().sample(logits: model(step), rows: rows)
+                }
+            return try drawn.map { try $0.get() }
         }
     }
 

@@ -40,7 +40,15 @@ private struct Bench {
         if !condition { faults.append(text()) }
     }
 
-    mutating func perform(_ plan: Plan) -> [[Int32]] {
+    /// `behind`: what the step before has drawn, if nobody knows it yet.
+    mutating func perform(_ plan: Plan, behind: (plan: Plan, drawn: [[Int32]])? = nil) -> [[Int32]]
+    {
+        let unknown = Dictionary(
+            uniqueKeysWithValues: zip(
+                behind?.plan.outputs.map(\.sequence) ?? [],
+                behind?.drawn ?? []
+            )
+        )
         let limits = scheduler.limits
         let cut = Set(plan.released.filter { $0.kept == 0 }.map(\.slot))
         for item in plan.items {
@@ -64,10 +72,14 @@ private struct Bench {
         for item in plan.items {
             let held = slots[item.slot].count
             expect(held == item.start, "holds \(held), not \(item.start)")
-            slots[item.slot] += item.tokens
+            let followed = item.follows.flatMap { behind?.drawn[$0] }
+            expect((item.follows != nil) == (followed != nil), "follows nothing")
+            expect(followed == unknown[item.sequence], "follows another")
+            slots[item.slot] += followed ?? item.tokens
             let given = submissions[item.sequence.request]
             let before = given?.choices.first { $0.index == item.sequence.choice }?.generated ?? []
-            let all = (given?.prompt ?? []) + before + (outputs[item.sequence] ?? [])
+            let all =
+                (given?.prompt ?? []) + before + (outputs[item.sequence] ?? []) + (followed ?? [])
             expect(
                 slots[item.slot] == Array(all.prefix(slots[item.slot].count)),
                 "another's tokens"
@@ -106,8 +118,9 @@ private func alone(_ submission: Submission, _ choice: Submission.Choice, limit:
 }
 
 @Suite struct RandomRunTests {
-    /// One run; answers its faults and how often a sequence was pushed out.
-    private func run(seed: UInt64) -> (faults: [String], preemptions: Int) {
+    /// One run; answers its faults, how often a sequence was pushed out, and how many steps were started
+    /// behind one whose tokens nobody knew.
+    private func run(seed: UInt64) -> (faults: [String], preemptions: Int, followed: Int) {
         var dice = Dice(state: seed)
         let limits = SchedulerLimits(
             slots: 1 + dice.next(6),
@@ -116,15 +129,27 @@ private func alone(_ submission: Submission, _ choice: Submission.Choice, limit:
             stepTokens: 1 + dice.next(40)
         )
         var bench = Bench(limits)
+        var followed = 0
         var cancelled: Set<SequenceID> = []
         /// Admitted before their rows are ready, and when these are.
         var unready: [UInt64: Int] = [:]
         var left = 1 + dice.next(14)
         var id: UInt64 = 0
         var steps = 0
-        while left > 0 || !bench.scheduler.isIdle {
+        var running: (plan: Plan, drawn: [[Int32]])?
+        func end(_ step: (plan: Plan, drawn: [[Int32]])) {
+            guard dice.next(60) == 0 else {
+                return bench.note(bench.scheduler.commit(step.drawn, of: step.plan))
+            }
+            for request in bench.scheduler.fail(step.plan) {
+                for index in [0, 2, 4] {
+                    cancelled.insert(SequenceID(request: request, choice: index))
+                }
+            }
+        }
+        while left > 0 || !bench.scheduler.isIdle || running != nil {
             steps += 1
-            if steps > 6000 { return (["never ends"], 0) }
+            if steps > 6000 { return (["never ends"], 0, 0) }
             while left > 0, bench.scheduler.isIdle || dice.next(3) == 0 {
                 left -= 1
                 id += 1
@@ -165,6 +190,18 @@ private func alone(_ submission: Submission, _ choice: Submission.Choice, limit:
                 bench.scheduler.makeReady(request)
                 unready[request] = nil
             }
+            if let step = running {
+                // The step behind, while nobody knows what this one has drawn.
+                running =
+                    dice.next(5) == 0
+                    ? nil
+                    : bench.scheduler.following(step.plan).map {
+                        followed += 1
+                        return ($0, bench.perform($0, behind: step))
+                    }
+                end(step)
+                continue
+            }
             let isWaiting = bench.scheduler.isWaiting
             let before = bench.scheduler.preempted
             let plan = bench.scheduler.plan()
@@ -176,16 +213,8 @@ private func alone(_ submission: Submission, _ choice: Submission.Choice, limit:
             bench.expect(!isStuck, "stuck at step \(steps)")
             let used = bench.scheduler.usedSlots
             bench.expect(used <= limits.slots, "too many slots")
-            let drawn = bench.perform(plan)
-            if dice.next(60) == 0 {
-                for request in bench.scheduler.fail(plan) {
-                    for index in [0, 2, 4] {
-                        cancelled.insert(SequenceID(request: request, choice: index))
-                    }
-                }
-            } else {
-                bench.note(bench.scheduler.commit(drawn, of: plan))
-            }
+            let step = (plan: plan, drawn: bench.perform(plan))
+            if dice.next(2) == 0 { running = step } else { end(step) }
             let held = bench.scheduler.usedTokens
             bench.expect(held <= limits.kvTokens, "counts too much")
         }
@@ -208,20 +237,22 @@ private func alone(_ submission: Submission, _ choice: Submission.Choice, limit:
                 }
             }
         }
-        return (bench.faults, bench.preemptions)
+        return (bench.faults, bench.preemptions, followed)
     }
 
     @Test func `random runs give every sequence what it gives alone`() {
-        var preemptions = 0
+        var (preemptions, followed) = (0, 0)
         for seed in 0..<4000 as Range<UInt64> {
             let result = run(seed: seed)
             preemptions += result.preemptions
+            followed += result.followed
             guard result.faults.isEmpty else {
                 Issue.record("seed \(seed): \(Set(result.faults).sorted())")
                 return
             }
         }
         #expect(preemptions > 1000)
+        #expect(followed > 10_000)
     }
 
     @Test func `while there is room a decode is in every step, whatever is prefilled`() throws {

@@ -220,4 +220,76 @@ import Testing
         #expect(outcomes.map(\.ordinal) == [0, 1, 2])
         #expect(outcomes.last?.finish == .stop)
     }
+
+    /// The macros cannot change a value.
+    private func unwrapped(_ plan: Plan?) throws -> Plan { try #require(plan) }
+    private func expectNothing(_ plan: Plan?) { #expect(plan == nil) }
+
+    @Test func `the step behind one under way has what goes on in any case`() throws {
+        var scheduler = scheduler(slots: 3)
+        try scheduler.admit(1, submission(3, max: 3, stop: [9], min: 3))
+        try scheduler.admit(2, submission(2, max: 2))
+        let first = scheduler.plan()
+        let second = try unwrapped(scheduler.following(first))
+        #expect(second.items.map(\.sequence.request) == [1, 2])
+        #expect(second.items.map(\.follows) == [0, 1])
+        #expect(second.items.map(\.start) == [3, 2])
+        #expect(second.items.map(\.outputIndex) == [1, 1])
+        #expect(second.items.map(\.suppressed) == [[9], []])
+        _ = scheduler.commit([[5], [6]], of: first)
+        // The second ends by its length, whatever it draws.
+        let third = try unwrapped(scheduler.following(second))
+        #expect(third.items.map(\.sequence.request) == [1])
+        #expect(third.items.map(\.follows) == [0])
+        #expect(scheduler.commit([[7], [8]], of: second).map(\.finish) == [nil, .length])
+        expectNothing(scheduler.following(third))
+        #expect(scheduler.commit([[4]], of: third).map(\.finish) == [.length])
+        #expect(scheduler.plan().released.count == 2 && scheduler.isIdle)
+    }
+
+    @Test func `what a sequence drew behind its end is dropped`() throws {
+        var scheduler = scheduler()
+        try scheduler.admit(1, submission(3, stop: [9]))
+        let first = scheduler.plan()
+        let second = try unwrapped(scheduler.following(first))
+        #expect(scheduler.commit([[9]], of: first).map(\.finish) == [.stop])
+        #expect(scheduler.commit([[5]], of: second).isEmpty)
+        #expect(scheduler.usedTokens == 0)
+    }
+
+    @Test func `nothing follows where something else may come first`() throws {
+        var scheduler = scheduler(slots: 2, context: 20, kv: 24)
+        try scheduler.admit(1, submission(10, max: 9))
+        let first = scheduler.plan()
+        _ = try unwrapped(scheduler.following(first))
+        try scheduler.admit(2, submission(12, max: 9))
+        expectNothing(scheduler.following(first))
+        _ = scheduler.commit([[5]], of: first)
+        // It waits for room, and still waits behind this step.
+        let second = scheduler.plan()
+        #expect(second.items.map(\.sequence.request) == [1])
+        let third = try unwrapped(scheduler.following(second))
+        _ = scheduler.commit([[5]], of: second)
+        // What came and went may have made room for it.
+        try scheduler.admit(3, submission(2, max: 1))
+        scheduler.cancel(3)
+        expectNothing(scheduler.following(third))
+        _ = scheduler.commit([[5]], of: third)
+    }
+
+    @Test func `a choice that waits for its sibling's prompt is not kept waiting`() throws {
+        var scheduler = scheduler(step: 16)
+        let choices = [Submission.Choice(index: 0), Submission.Choice(index: 1)]
+        let prompt = (0..<17 as Range<Int32>).map { $0 }
+        try scheduler.admit(
+            1,
+            Submission(prompt: prompt, choices: choices, ending: Ending(maxTokens: 9))
+        )
+        _ = scheduler.commit([], of: scheduler.plan())
+        let last = scheduler.plan()
+        #expect(last.items.map(\.tokens.count) == [1])
+        expectNothing(scheduler.following(last))
+        _ = scheduler.commit([[5]], of: last)
+        #expect(scheduler.plan().items.count == 2)
+    }
 }

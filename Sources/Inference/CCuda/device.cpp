@@ -69,17 +69,17 @@ void *CudaDevice::fill(int64_t bytes) {
     return window->data();
 }
 
-void CudaDevice::send(void *to, const void *filled, int64_t bytes) { windows[turn]->send(to, filled, bytes); }
+void CudaDevice::send(const at::Tensor &to, int64_t offset, int64_t bytes) {
+    windows[turn]->send(to, offset, bytes);
+}
 
 void CudaDevice::copy(const void *from, void *to, int64_t bytes) {
     if (bytes > 0) platform::copy(to, from, bytes);
 }
 
 void CudaDevice::trim() {
-    for (auto &window : windows) {
-        if (window) window->wait();
-        window.reset();
-    }
+    platform::wait();
+    for (auto &window : windows) window.reset();
     recent.clear();
     graphs.clear();
     platform::trim();
@@ -312,11 +312,18 @@ at::Tensor CudaDevice::turn_pairs(const at::Tensor &x, const at::Tensor &angles)
 
 // Quantised weights ------------------------------------------------------------------------------
 
+/// Bytes that are sent at once: enough for the bus, so few that filling and sending overlap.
+constexpr int64_t kWindow = int64_t(32) << 20;
+
 void CudaDevice::take_over(tg_packed_s &w) {
     for (size_t i = 0; i < w.parts.size(); ++i) {
         const int64_t bytes = part_bytes(w.parts[i]);
         at::Tensor there = empty({bytes}, at::kByte);
-        platform::upload(data(there), w.memory[i].get(), bytes);
+        for (int64_t at = 0; at < bytes; at += kWindow) {
+            const int64_t some = std::min(kWindow, bytes - at);
+            std::memcpy(fill(some), w.memory[i].get() + at, size_t(some));
+            send(there, at, some);
+        }
         const int64_t codes = w.parts[i].factors - w.parts[i].codes;
         w.parts[i].codes = static_cast<uint8_t *>(data(there));
         w.parts[i].factors = w.parts[i].codes + codes;

@@ -66,7 +66,7 @@ class CudaDevice final : public Device {
     void upload(const at::Tensor &to, const at::Tensor &host) override;
     void download(const at::Tensor &host, const at::Tensor &from) override;
     void *fill(int64_t bytes) override;
-    void send(void *to, const void *filled, int64_t bytes) override;
+    void send(const at::Tensor &to, int64_t offset, int64_t bytes) override;
 
     at::Tensor linear(const at::Tensor &x, const at::Tensor &w, const at::Tensor *bias) override;
     at::Tensor embedding(const at::Tensor &w, const int32_t *ids, int64_t count) override;
@@ -114,12 +114,16 @@ class CudaDevice final : public Device {
     bool stage(const tg_step &step) override;
     bool has_graph() const override { return graphs.contains(stage_kind); }
     void graphs_free(int64_t owner) override {
+        platform::wait();
+        // Nobody asks for what was under way.
+        answered = starts;
         std::erase_if(graphs, [owner](const auto &graph) { return graph.first.owner == owner; });
     }
     void graph_begin() override;
     void graph_end(const at::Tensor &logits) override;
     void graph_abandon() noexcept override;
-    void graph_run(tg_sampled *out, int64_t count) override;
+    void graph_start() override;
+    void graph_answers(tg_sampled *out, int64_t count) override;
 
   private:
     /// Values of the host in device memory: a tensor that keeps them, and where they are.
@@ -157,9 +161,10 @@ class CudaDevice final : public Device {
     struct Stage {
         at::Tensor memory;
         std::unique_ptr<platform::Pinned> host;
-        void *ids, *positions, *places, *bases, *samplers, *arena;
+        void *ids, *positions, *follows, *places, *bases, *samplers, *arena;
     } stage_{};
     std::vector<int32_t> stage_ids, stage_positions;
+    bool stage_follows = false;
     StepRows stage_rows;
     /// The steps that one graph serves.
     struct Kind {
@@ -168,6 +173,12 @@ class CudaDevice final : public Device {
     } stage_kind;
     std::map<Kind, std::unique_ptr<Recorded>> graphs;
     std::unique_ptr<Recorded> recording;
+
+    /// Where the answers of the steps under way arrive, in turn; how many steps were started and answered.
+    std::array<std::unique_ptr<platform::Pinned>, 2> landings;
+    size_t starts = 0, answered = 0;
+    /// Those of the step started last, which the next one may follow.
+    at::Tensor latest;
 };
 
 }  // namespace tg::device

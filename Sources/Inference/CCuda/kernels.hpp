@@ -100,8 +100,8 @@ void launch_segment_attention(tg_dtype type, const void *queries, int64_t rows, 
 // What tg_sample answers for the same logits; scratch holds rows · vocabulary floats.
 void launch_sample(const float *logits, int64_t rows, int64_t vocabulary, const SampleRow *how,
                    const int32_t *arena, float *scratch, tg_sampled *out);
-// The tokens alone, as ids of a next step; 0 where none was drawn.
-void launch_sampled_ids(const tg_sampled *answers, int64_t rows, int32_t *ids);
+// ids[i] = the token of answers[follows[i]], 0 where none was drawn; a negative `follows` leaves it alone.
+void launch_follow(const tg_sampled *answers, const int32_t *follows, int64_t rows, int32_t *ids);
 
 // Quantised weights ------------------------------------------------------------------------------
 

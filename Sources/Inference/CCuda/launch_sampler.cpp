@@ -19,9 +19,9 @@ void launch_sample(const float *logits, int64_t rows, int64_t vocabulary, const 
           out);
 }
 
-void launch_sampled_ids(const tg_sampled *answers, int64_t rows, int32_t *ids) {
+void launch_follow(const tg_sampled *answers, const int32_t *follows, int64_t rows, int32_t *ids) {
     if (rows == 0) return;
-    start("sampled_ids", {blocks(ceiling(rows, 256)), 1, 1}, {256, 1, 1}, 0, answers, whole(rows), ids);
+    start("follow", {blocks(ceiling(rows, 256)), 1, 1}, {256, 1, 1}, 0, answers, follows, whole(rows), ids);
 }
 
 }  // namespace tg::device

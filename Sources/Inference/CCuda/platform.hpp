@@ -20,12 +20,14 @@ struct Identity {
 Identity start(const DeviceOptions &options);
 at::Device device();
 tg_device_memory memory();
+/// Waits for the work under way.
+void wait();
 /// Gives back what is cached.
 void trim();
 /// Whether an error has spoilt the device for this process.
 bool lost();
 
-/// Address space, whole pages of it; unmapped by `release`, which waits for the work under way.
+/// Address space, whole pages of it; unmapped by `release`, which waits, too.
 void *reserve(uint64_t bytes);
 void release(void *address);
 void commit(void *address, int64_t bytes);
@@ -37,7 +39,7 @@ void upload(void *to, const void *host, int64_t bytes);
 void download(void *host, const void *from, int64_t bytes);
 void copy(void *to, const void *from, int64_t bytes);
 
-/// The host's memory that the device reads by itself, and whether it has.
+/// The host's memory that the device reads and writes by itself, and whether it has.
 class Pinned {
   public:
     explicit Pinned(int64_t bytes);
@@ -46,8 +48,10 @@ class Pinned {
     Pinned &operator=(const Pinned &) = delete;
     char *data() const;
     int64_t bytes() const;
-    /// Sends some of it; `wait` returns once it may be filled again.
-    void send(void *to, const void *from, int64_t bytes);
+    /// Sends its first bytes to a place in `to`; `wait` returns once it may be filled again.
+    void send(const at::Tensor &to, int64_t offset, int64_t bytes);
+    /// Gets the first bytes of `from`; `wait` returns once they are there.
+    void receive(const at::Tensor &from, int64_t bytes);
     void wait();
 
   private:
@@ -55,7 +59,7 @@ class Pinned {
     std::unique_ptr<State> state;
 };
 
-/// Recorded work.
+/// Recorded work; `run` starts it behind what was put on the stream before.
 class Graph {
   public:
     Graph();

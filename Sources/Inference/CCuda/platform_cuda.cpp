@@ -57,8 +57,6 @@ void check(cudaError_t error, const char *what) {
 
 cudaStream_t stream() { return c10::cuda::getCurrentCUDAStream(kIndex).stream(); }
 
-void wait() { check(cudaStreamSynchronize(stream()), "waiting for the GPU"); }
-
 // Memory behind reserved addresses ---------------------------------------------------------------
 
 /// Pieces in which memory comes and goes.
@@ -181,6 +179,8 @@ tg_device_memory memory() {
             stats.reserved_bytes[0].current + made};
 }
 
+void wait() { check(cudaStreamSynchronize(stream()), "waiting for the GPU"); }
+
 void trim() {
     wait();
     for (const auto handle : spare) driver().check(driver().cuMemRelease(handle), "giving memory back");
@@ -271,30 +271,38 @@ void copy(void *to, const void *from, int64_t bytes) {
 struct Pinned::State {
     void *memory = nullptr;
     int64_t bytes = 0;
-    cudaEvent_t sent{};
+    cudaEvent_t done{};
 };
 
 Pinned::Pinned(int64_t bytes) : state(new State) {
     check(cudaHostAlloc(&state->memory, size_t(bytes), cudaHostAllocDefault), "pinned memory");
     state->bytes = bytes;
-    check(cudaEventCreateWithFlags(&state->sent, cudaEventDisableTiming), "an event");
+    check(cudaEventCreateWithFlags(&state->done, cudaEventDisableTiming), "an event");
 }
 
 Pinned::~Pinned() {
-    cudaEventSynchronize(state->sent);
-    cudaEventDestroy(state->sent);
+    cudaEventSynchronize(state->done);
+    cudaEventDestroy(state->done);
     cudaFreeHost(state->memory);
 }
 
 char *Pinned::data() const { return static_cast<char *>(state->memory); }
 int64_t Pinned::bytes() const { return state->bytes; }
 
-void Pinned::send(void *to, const void *from, int64_t bytes) {
-    check(cudaMemcpyAsync(to, from, size_t(bytes), cudaMemcpyHostToDevice, stream()), "copying to the GPU");
-    check(cudaEventRecord(state->sent, stream()), "an event");
+void Pinned::send(const at::Tensor &to, int64_t offset, int64_t bytes) {
+    check(cudaMemcpyAsync(static_cast<char *>(to.data_ptr()) + offset, state->memory, size_t(bytes),
+                          cudaMemcpyHostToDevice, stream()),
+          "copying to the GPU");
+    check(cudaEventRecord(state->done, stream()), "an event");
 }
 
-void Pinned::wait() { check(cudaEventSynchronize(state->sent), "waiting for a copy"); }
+void Pinned::receive(const at::Tensor &from, int64_t bytes) {
+    check(cudaMemcpyAsync(state->memory, from.data_ptr(), size_t(bytes), cudaMemcpyDeviceToHost, stream()),
+          "copying from the GPU");
+    check(cudaEventRecord(state->done, stream()), "an event");
+}
+
+void Pinned::wait() { check(cudaEventSynchronize(state->done), "waiting for a copy"); }
 
 // Graphs -----------------------------------------------------------------------------------------
 

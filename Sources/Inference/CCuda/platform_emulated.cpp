@@ -1,13 +1,18 @@
 // The device without a GPU, for tests: the host's memory, kernels on the calling thread, graphs as lists of
 // work.
+//
+// As a stream does, it does work late: when somebody waits. So whoever reads answers too early, or writes
+// over what is still to be sent, is found out.
 #ifdef TORCHGATE_EMULATED
 
 #include <ATen/ops/empty_like.h>
+#include <c10/util/ScopeExit.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <map>
 #include <vector>
@@ -32,6 +37,19 @@ std::map<void *, Reservation> &reservations() {
 using Work = std::vector<std::function<void()>>;
 Work *recording = nullptr;
 
+/// Work that was put on the stream and is not done, and how much of it was ever put there and done.
+std::deque<std::function<void()>> &stream() {
+    static auto *all = new std::deque<std::function<void()>>;
+    return *all;
+}
+uint64_t put = 0, done = 0;
+bool is_working = false;
+
+void put_on_stream(std::function<void()> work) {
+    stream().push_back(std::move(work));
+    ++put;
+}
+
 /// For tests: work that is done until the device is lost, and bytes that it has for sequences.
 int64_t setting(const char *name) {
     const char *text = std::getenv(name);
@@ -47,6 +65,30 @@ void meet_fault() {
     if (left_until_fault < 0 || left_until_fault-- > 0) return;
     spoilt = true;
     TORCH_CHECK(false, "an emulated fault");
+}
+
+/// Does the work up to `end`; what fails is taken off. Work that waits finds all before it done.
+void finish(uint64_t end) {
+    while (done < end && !is_working) {
+        const std::function<void()> work = std::move(stream().front());
+        stream().pop_front();
+        ++done;
+        meet_fault();
+        is_working = true;
+        const auto rest = c10::make_scope_exit([] { is_working = false; });
+        work();
+    }
+}
+
+/// For what has nobody to tell.
+void finish_quietly(uint64_t end) noexcept {
+    while (done < end && !is_working) {
+        try {
+            finish(end);
+        } catch (const std::exception &) {
+            // The next caller hears of a device that is lost.
+        }
+    }
 }
 
 int64_t committed() {
@@ -70,14 +112,14 @@ tg_device_memory memory() {
     return {total, total - used, used, used};
 }
 
-void trim() {}
+void wait() { finish(put); }
+void trim() { wait(); }
 
 bool lost() { return spoilt; }
 
 void perform(std::function<void()> work) {
     if (recording) return recording->push_back(std::move(work));
-    meet_fault();
-    work();
+    put_on_stream(std::move(work));
 }
 
 void *reserve(uint64_t bytes) {
@@ -91,6 +133,7 @@ void *reserve(uint64_t bytes) {
 void release(void *address) {
     const auto found = reservations().find(address);
     if (found == reservations().end()) return;
+    finish_quietly(put);
     munmap(address, found->second.bytes);
     reservations().erase(found);
 }
@@ -114,24 +157,49 @@ void discard(void *address, int64_t bytes) {
     if (start + bytes >= found->second.committed) {
         found->second.committed = std::min(found->second.committed, start);
     }
+    wait();
     // What was given back is not to be read: NaNs in every type.
     std::memset(address, 0xff, size_t(bytes));
 }
 
-void upload(void *to, const void *host, int64_t bytes) { std::memcpy(to, host, size_t(bytes)); }
-void download(void *host, const void *from, int64_t bytes) { std::memcpy(host, from, size_t(bytes)); }
-void copy(void *to, const void *from, int64_t bytes) { std::memmove(to, from, size_t(bytes)); }
+void upload(void *to, const void *host, int64_t bytes) {
+    wait();
+    std::memcpy(to, host, size_t(bytes));
+}
+
+void download(void *host, const void *from, int64_t bytes) {
+    wait();
+    std::memcpy(host, from, size_t(bytes));
+}
+
+void copy(void *to, const void *from, int64_t bytes) {
+    wait();
+    std::memmove(to, from, size_t(bytes));
+}
 
 struct Pinned::State {
     std::vector<char> memory;
+    uint64_t last = 0;
 };
 
 Pinned::Pinned(int64_t bytes) : state(new State{std::vector<char>(size_t(bytes))}) {}
-Pinned::~Pinned() = default;
+Pinned::~Pinned() { finish_quietly(state->last); }
 char *Pinned::data() const { return state->memory.data(); }
 int64_t Pinned::bytes() const { return int64_t(state->memory.size()); }
-void Pinned::send(void *to, const void *from, int64_t bytes) { std::memcpy(to, from, size_t(bytes)); }
-void Pinned::wait() {}
+
+void Pinned::send(const at::Tensor &to, int64_t offset, int64_t bytes) {
+    put_on_stream([to, offset, bytes, from = data()] {
+        std::memcpy(static_cast<char *>(to.data_ptr()) + offset, from, size_t(bytes));
+    });
+    state->last = put;
+}
+
+void Pinned::receive(const at::Tensor &from, int64_t bytes) {
+    put_on_stream([from, bytes, to = data()] { std::memcpy(to, from.data_ptr(), size_t(bytes)); });
+    state->last = put;
+}
+
+void Pinned::wait() { finish(state->last); }
 
 struct Graph::State {
     Work work;
@@ -144,10 +212,7 @@ void Graph::end() { recording = nullptr; }
 void Graph::abandon() noexcept { recording = nullptr; }
 
 void Graph::run() {
-    for (const auto &piece : state->work) {
-        meet_fault();
-        piece();
-    }
+    for (const auto &piece : state->work) put_on_stream(piece);
 }
 
 // In place of the library: plain products, so that what is made ready for it is tested.
@@ -158,6 +223,7 @@ bool has_flash(at::ScalarType type, int64_t dim) {
 
 std::optional<at::Tensor> flash(const at::Tensor &queries, const at::Tensor &keys, const at::Tensor &values,
                                 float scale, int64_t window) {
+    wait();
     meet_fault();
     return plain_attention(queries, keys, values, scale, window).to(queries.scalar_type());
 }
@@ -166,6 +232,7 @@ std::optional<at::Tensor> flash_segments(const at::Tensor &queries, const at::Te
                                          const at::Tensor &values, float scale,
                                          const std::vector<int32_t> &query_ends,
                                          const std::vector<int32_t> &key_ends) {
+    wait();
     meet_fault();
     at::Tensor answer = at::empty_like(queries);
     for (size_t i = 0; i + 1 < query_ends.size(); ++i) {

@@ -16,8 +16,8 @@ namespace {
 constexpr int64_t kRows = 512, kArena = int64_t(1) << 20;
 
 /// Byte offsets in the staged memory.
-constexpr int64_t kIds = 0, kPositions = kIds + 4 * kRows, kPlaces = kPositions + 4 * kRows,
-                  kBases = kPlaces + 4 * kRows, kSamplers = kBases + 8 * kRows,
+constexpr int64_t kIds = 0, kPositions = kIds + 4 * kRows, kFollows = kPositions + 4 * kRows,
+                  kPlaces = kFollows + 4 * kRows, kBases = kPlaces + 4 * kRows, kSamplers = kBases + 8 * kRows,
                   kArenaStart = kSamplers + int64_t(sizeof(SampleRow)) * kRows,
                   kStaged = kArenaStart + 4 * kArena;
 
@@ -96,6 +96,7 @@ bool CudaDevice::stage(const tg_step &step) {
         auto *base = static_cast<char *>(stage_.memory.data_ptr());
         stage_.ids = base + kIds;
         stage_.positions = base + kPositions;
+        stage_.follows = base + kFollows;
         stage_.places = base + kPlaces;
         stage_.bases = base + kBases;
         stage_.samplers = base + kSamplers;
@@ -108,16 +109,25 @@ bool CudaDevice::stage(const tg_step &step) {
     stage_ids.assign(step.ids, step.ids + step.rows);
     stage_positions.assign(step.positions, step.positions + step.rows);
     stage_kind = {step.owner, step.rows, step.longest};
+    stage_follows = step.follows;
+    if (stage_follows) {
+        const int64_t before = latest.defined() ? latest.numel() / int64_t(sizeof(tg_sampled)) : 0;
+        TORCH_CHECK(std::all_of(step.follows, step.follows + step.rows, [&](int32_t row) { return row < before; }),
+                    "a step that follows no other");
+    }
     stage_.host->wait();
     char *host = stage_.host->data();
     std::copy(stage_ids.begin(), stage_ids.end(), reinterpret_cast<int32_t *>(host + kIds));
     std::copy(stage_positions.begin(), stage_positions.end(), reinterpret_cast<int32_t *>(host + kPositions));
+    if (stage_follows) {
+        std::copy(step.follows, step.follows + step.rows, reinterpret_cast<int32_t *>(host + kFollows));
+    }
     std::copy(stage_rows.places.begin(), stage_rows.places.end(),
               reinterpret_cast<int32_t *>(host + kPlaces));
     std::copy(stage_rows.bases.begin(), stage_rows.bases.end(), reinterpret_cast<void **>(host + kBases));
     std::copy(sampling.rows.begin(), sampling.rows.end(), reinterpret_cast<SampleRow *>(host + kSamplers));
     std::copy(sampling.arena.begin(), sampling.arena.end(), reinterpret_cast<int32_t *>(host + kArenaStart));
-    stage_.host->send(stage_.memory.data_ptr(), host, kArenaStart + 4 * words);
+    stage_.host->send(stage_.memory, 0, kArenaStart + 4 * words);
     return true;
 }
 
@@ -156,12 +166,30 @@ void CudaDevice::graph_abandon() noexcept {
     recording.reset();
 }
 
-void CudaDevice::graph_run(tg_sampled *out, int64_t count) {
+void CudaDevice::graph_start() {
     const auto found = graphs.find(stage_kind);
-    TORCH_CHECK(found != graphs.end() && count <= stage_kind.rows, "no graph for a step of ", stage_kind.rows,
-                " rows");
+    TORCH_CHECK(found != graphs.end(), "no graph for a step of ", stage_kind.rows, " rows");
+    TORCH_CHECK(starts - answered < landings.size(), "too many steps at once");
+    auto &landing = landings[starts % landings.size()];
+    if (!landing) landing = std::make_unique<platform::Pinned>(kRows * int64_t(sizeof(tg_sampled)));
+    if (stage_follows) {
+        platform::perform([rows = stage_kind.rows, latest = latest, ids = static_cast<int32_t *>(stage_.ids),
+                           follows = static_cast<const int32_t *>(stage_.follows)] {
+            launch_follow(static_cast<const tg_sampled *>(latest.data_ptr()), follows, rows, ids);
+        });
+    }
     found->second->graph.run();
-    platform::download(out, found->second->answers.data_ptr(), count * int64_t(sizeof(tg_sampled)));
+    latest = found->second->answers;
+    landing->receive(latest, latest.numel());
+    ++starts;
+}
+
+void CudaDevice::graph_answers(tg_sampled *out, int64_t count) {
+    TORCH_CHECK(starts > answered && count <= kRows, "answers of no step");
+    const auto &landing = landings[answered % landings.size()];
+    ++answered;
+    landing->wait();
+    std::memcpy(out, landing->data(), size_t(count) * sizeof(tg_sampled));
 }
 
 }  // namespace tg::device

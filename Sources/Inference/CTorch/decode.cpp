@@ -168,15 +168,14 @@ void decode_row(tg_format format, const uint8_t *row, int64_t columns, float *ou
 void write_rows(tg_tensor out, int64_t at, int64_t count, int64_t columns,
                 const std::function<void(char *, int64_t, int64_t)> &write) {
     const int64_t row_bytes = columns * int64_t(out->value.element_size());
-    auto *target = static_cast<char *>(out->value.data_ptr()) + at * row_bytes;
-    if (!out->device) return write(target, 0, count);
+    if (!out->device) return write(static_cast<char *>(out->value.data_ptr()) + at * row_bytes, 0, count);
     // Large enough for the bus, small enough that reading and sending overlap; whole tiles of 16 rows.
     const int64_t rows = std::max<int64_t>(1, (int64_t(32) << 20) / row_bytes / 16) * 16;
     for (int64_t first = 0; first < count; first += rows) {
         const int64_t end = std::min(count, first + rows), bytes = (end - first) * row_bytes;
         auto *host = static_cast<char *>(out->device->fill(bytes));
         write(host, first, end);
-        out->device->send(target + first * row_bytes, host, bytes);
+        out->device->send(out->value, (at + first) * row_bytes, bytes);
         progressed();
     }
 }

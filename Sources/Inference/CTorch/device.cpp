@@ -161,11 +161,19 @@ bool tg_graph_end(tg_tensor logits) noexcept {
     return kept;
 }
 
-bool tg_graph_run(tg_sampled *out, int64_t count) noexcept {
-    return tg::guarded(false, [&] {
+bool tg_graph_start(void) noexcept {
+    return tg::guarded(false, [] {
         TORCH_CHECK(current, "a graph without a device");
+        current->graph_start();
+        return true;
+    });
+}
+
+bool tg_graph_answers(tg_sampled *out, int64_t count) noexcept {
+    return tg::guarded(false, [&] {
+        TORCH_CHECK(current && out && count >= 0, "answers without a device");
         tg::progressed();
-        current->graph_run(out, count);
+        current->graph_answers(out, count);
         return true;
     });
 }

@@ -16,7 +16,7 @@ struct tg_packed_s;
 namespace tg {
 
 /// Grows with every change of this file, ctorch.h's structs and quant.hpp: library and engine must agree.
-constexpr int32_t kDeviceVersion = 1;
+constexpr int32_t kDeviceVersion = 2;
 
 class Device {
   public:
@@ -47,8 +47,8 @@ class Device {
     virtual void download(const at::Tensor &host, const at::Tensor &from) = 0;
     /// `bytes` of memory to fill for `send`; waits until an earlier sending of this memory is done.
     virtual void *fill(int64_t bytes) = 0;
-    /// Sends what `fill` gave to `to`, while the next is filled.
-    virtual void send(void *to, const void *filled, int64_t bytes) = 0;
+    /// Sends what `fill` gave to a place in `to`, while the next is filled.
+    virtual void send(const at::Tensor &to, int64_t offset, int64_t bytes) = 0;
 
     // Operations, as those of the same name ------------------------------------------------------
     virtual at::Tensor linear(const at::Tensor &x, const at::Tensor &w, const at::Tensor *bias) = 0;
@@ -108,8 +108,10 @@ class Device {
     virtual void graph_end(const at::Tensor &logits) = 0;
     /// Gives a recording up; operations are done again.
     virtual void graph_abandon() noexcept = 0;
-    /// Does the recorded work on what was staged last; `count` answers.
-    virtual void graph_run(tg_sampled *out, int64_t count) = 0;
+    /// Starts the recorded work on what was staged last.
+    virtual void graph_start() = 0;
+    /// Waits for the oldest work that was started: `count` answers.
+    virtual void graph_answers(tg_sampled *out, int64_t count) = 0;
 };
 
 /// What the library's `tg_open_device` is given.

@@ -26,6 +26,9 @@ struct SamplingJob {
         }
     }
 
+    /// Whether a row depends on the tokens that were drawn before.
+    var looksBack: Bool { !histories.isEmpty }
+
     /// The sampler's row for the token that an item of a plan draws.
     func row(_ item: Plan.Item) -> SamplerRow {
         let choice = item.sequence.choice

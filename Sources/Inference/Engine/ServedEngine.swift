@@ -5,7 +5,10 @@ package import Scheduling
 internal import Foundation
 internal import Torch
 
-/// A loaded model at work: plan, run, commit.
+/// A loaded model at work: plan, start, commit.
+///
+/// On the device the step behind is started before a step's tokens are waited for, where it is computed
+/// whatever these are.
 package final class ServedEngine {
     /// What `loaded` told.
     package let description: LoadedModel
@@ -15,6 +18,10 @@ package final class ServedEngine {
     private var jobs: [GenerationID: SamplingJob] = [:]
     private var vision: VisionWork?
     private var steps: UInt64 = 0
+    /// The step that was started and whose tokens are not known yet.
+    private var running: Plan?
+    /// Steps that were started while the one before was under way.
+    package private(set) var overlaps: UInt64 = 0
     /// Rows of a step; less than the limits say once a step took longer than `patience`.
     private var rows = Int.max
     /// Seconds of a step that the tower may take while text waits for the next one; a block at least.
@@ -42,7 +49,7 @@ package final class ServedEngine {
     }
 
     /// Whether a step would do nothing.
-    package var isIdle: Bool { scheduler.isIdle }
+    package var isIdle: Bool { scheduler.isIdle && running == nil }
 
     /// A report.
     package var stats: EngineStats {
@@ -183,26 +190,61 @@ package final class ServedEngine {
     }
 
     private func textStep() -> [EngineMessage] {
+        if let plan = running { return end(plan) }
         let plan = scheduler.plan(atMost: rows)
         runner.release(plan.released)
         guard !plan.items.isEmpty else {
             return scheduler.isIdle || scheduler.isWaiting ? [] : failAll()
         }
-        steps &+= 1
         let began = Memory.now()
-        defer { pace(plan, seconds: Double(Memory.now() - began) / 1e9) }
         do {
-            let drawn = try Torch.checked {
-                runner.run(plan, media: { vision?.entry($0) }) {
-                    jobs[$0.sequence.request]?.row($0) ?? SamplerRow()
-                }
+            switch try start(plan) {
+            case .running?: return end(plan)
+            case .drawn(let drawn)?:
+                pace(plan, seconds: Double(Memory.now() - began) / 1e9)
+                return commit(drawn, of: plan)
+            case nil: return failAll()
             }
-            return commit(drawn, of: plan)
-        } catch {
-            endIfLost(error)
-            log.error("step failed: \(error)", metadata: ["rid": "\(labels(of: plan))"])
-            return scheduler.fail(plan).map { fail($0) }
+        } catch { return fail(plan, error) }
+    }
+
+    private func start(_ plan: Plan) throws -> DecodeGraphs.Started? {
+        try Torch.checked {
+            runner.start(plan, media: { vision?.entry($0) }) {
+                jobs[$0.sequence.request]?.row($0) ?? SamplerRow()
+            }
         }
+    }
+
+    /// Starts the step behind one that is running, if there can be one, and waits for the first.
+    private func end(_ plan: Plan) -> [EngineMessage] {
+        running = following(plan)
+        do {
+            return commit(try Torch.checked { runner.answers() }, of: plan)
+        } catch { return fail(plan, error) }
+    }
+
+    private func following(_ plan: Plan) -> Plan? {
+        guard let next = scheduler.following(plan),
+            next.items.allSatisfy({ jobs[$0.sequence.request]?.looksBack == false })
+        else { return nil }
+        do {
+            guard case .running? = try start(next) else { return nil }
+            overlaps &+= 1
+            return next
+        } catch {
+            // What stands in the way of this step meets the next plan again, which says so.
+            endIfLost(error)
+            return nil
+        }
+    }
+
+    /// Ends what took part in a step that failed.
+    private func fail(_ plan: Plan, _ error: any Error) -> [EngineMessage] {
+        endIfLost(error)
+        steps &+= 1
+        log.error("step failed: \(error)", metadata: ["rid": "\(labels(of: plan))"])
+        return scheduler.fail(plan).map { fail($0) }
     }
 
     /// Makes the next steps smaller after one that took too long, and larger again after quick ones.
@@ -219,6 +261,7 @@ package final class ServedEngine {
     /// Takes a step's tokens over: one frame, and a failure for each row that has no token.
     private func commit(_ drawn: [Result<Sampled, SamplerError>], of plan: Plan) -> [EngineMessage]
     {
+        steps &+= 1
         var messages: [EngineMessage] = []
         var sampled: [SequenceID: Sampled] = [:]
         for (item, result) in zip(plan.outputs, drawn) {

@@ -42,15 +42,15 @@ struct StepRunner {
         for slot in states.indices where states[slot]?.length == 0 { states[slot] = nil }
     }
 
-    /// Performs a plan whose cuts are done: one result for each of its outputs.
+    /// Starts a plan whose cuts are done: one result for each of its outputs, now or by `answers`.
     ///
-    /// `media` tells of a request's images and clips, `row` how an item's token is drawn. Call inside
-    /// `Torch.checked`.
-    mutating func run(
+    /// Nil where a plan that follows another could not be started; nothing has changed then. `media` tells of
+    /// a request's images and clips, `row` how an item's token is drawn. Call inside `Torch.checked`.
+    mutating func start(
         _ plan: Plan,
         media: (GenerationID) -> VisionWork.Entry?,
         row: (Plan.Item) -> SamplerRow
-    ) -> [Result<Sampled, SamplerError>] {
+    ) -> DecodeGraphs.Started? {
         for copy in plan.copies {
             let source = state(copy.from)
             state(copy.to).copy(from: source, count: copy.count)
@@ -64,7 +64,7 @@ struct StepRunner {
             state.truncate(to: item.start)
             guard state.length == item.start else {
                 Torch.fail("a slot holds \(state.length) tokens instead of \(item.start)")
-                return []
+                return nil
             }
             runs.append(Step.Run(state: state, count: item.tokens.count))
             tokens += item.tokens
@@ -72,14 +72,27 @@ struct StepRunner {
         }
         var step = Step(tokens: tokens, runs: runs, outputRows: rows)
         see(plan, media, &step)
+        let samplers = plan.outputs.map(row)
+        let follows = plan.items.map { Int32($0.follows ?? -1) }
+        let isFollowing = follows.contains { $0 >= 0 }
         if Device.isUsed, rows.count == runs.count,
-            let drawn = graphs.run(step, rows: plan.outputs.map(row))
+            let started = graphs.start(
+                step,
+                rows: samplers,
+                follows: isFollowing ? follows : nil
+            )
         {
-            return drawn
+            return started
         }
+        guard !isFollowing else { return nil }
         let logits = model(step)
-        return rows.isEmpty ? [] : sampler.sample(logits: logits, rows: plan.outputs.map(row))
+        return .drawn(rows.isEmpty ? [] : sampler.sample(logits: logits, rows: samplers))
     }
+
+    /// Waits for the oldest plan that is running: one result for each of its outputs.
+    ///
+    /// Call inside `Torch.checked`.
+    func answers() -> [Result<Sampled, SamplerError>] { graphs.answers() }
 
     /// Puts media into the step, and their positions; a step of text alone stays as it is.
     private func see(

@@ -4,7 +4,9 @@ public import Torch
 /// Decode steps on the device as recorded graphs, by the number of rows and the keys that they may see.
 ///
 /// The first step of a kind runs plainly, so that all it needs is loaded, the second is recorded, later ones
-/// are replayed: one copy to the device, one launch, one copy back. Rows that fill a graph up write nowhere. Used on the engine thread.
+/// are replayed: one copy to the device, one launch, one copy back. Rows that fill a graph up write nowhere.
+/// A replay does not wait: the step behind it may be started while its tokens are on their way. Used on the
+/// engine thread.
 public final class DecodeGraphs {
     private struct Kind: Hashable {
         let rows, longest: Int
@@ -20,6 +22,8 @@ public final class DecodeGraphs {
     public private(set) var refusal: String?
     /// Steps that were done by a graph.
     public private(set) var replays = 0
+    /// The rows of the steps under way, oldest first.
+    private var running: [[SamplerRow]] = []
 
     /// Graphs of steps of `model`.
     public init(_ model: any CausalLanguageModel) { self.model = model }
@@ -39,10 +43,20 @@ public final class DecodeGraphs {
         return bound
     }
 
-    /// The tokens that follow a step of one row a sequence; nil: it has to run as any other.
+    /// What a step that was started has given.
+    public enum Started {
+        /// Its tokens.
+        case drawn([Result<Sampled, SamplerError>])
+        /// Nothing yet: `answers` has its tokens.
+        case running
+    }
+
+    /// Starts a step of one row a sequence; nil: it has to run as any other.
     ///
-    /// The states are advanced. Failures are sticky: call inside `Torch.checked`.
-    public func run(_ step: Step, rows: [SamplerRow]) -> [Result<Sampled, SamplerError>]? {
+    /// `follows`: for each row, the row of the step started before whose token is its id, or -1; such a step
+    /// runs as a graph or is not started. Two steps at most may be under way. The states are advanced.
+    /// Failures are sticky: call inside `Torch.checked`.
+    public func start(_ step: Step, rows: [SamplerRow], follows: [Int32]? = nil) -> Started? {
         guard Device.isUsed, case .tokens(let ids) = step.input, step.replacements.isEmpty,
             let positions = step.positions.first,
             step.positions.allSatisfy({ $0 == positions }),
@@ -64,30 +78,46 @@ public final class DecodeGraphs {
             outputRows: Array(0..<size)
         )
         let drawn = rows + Array(repeating: SamplerRow(), count: missing)
-        guard !met.insert(kind).inserted else {
+        guard met.contains(kind) else {
+            guard follows == nil else { return nil }
+            met.insert(kind)
             defer { for state in padding { state.truncate(to: 0) } }
-            return Array(Sampler().sample(logits: model(padded), rows: drawn).prefix(ids.count))
+            let answers = Sampler().sample(logits: model(padded), rows: drawn)
+            return .drawn(Array(answers.prefix(ids.count)))
         }
+        let before = follows.map { $0 + Array(repeating: -1, count: missing) }
         return Sampler.packing(drawn) { packed in
-            guard stage(padded, filled, packed, longest) else { return nil }
+            guard stage(padded, filled, packed, before, longest) else { return nil }
             if !tg_has_graph() {
-                guard record(padded, states, kind) else { return nil }
+                guard follows == nil, record(padded, states, kind) else { return nil }
             } else {
                 for state in states { state.advance(by: 1) }
             }
+            guard tg_graph_start() else { return nil }
             replays &+= 1
-            let answers = [tg_sampled](unsafeUninitializedCapacity: ids.count) { buffer, count in
-                guard let base = buffer.baseAddress else { return }
-                count = tg_graph_run(base, Int64(ids.count)) ? ids.count : 0
-            }
-            return Sampler.results(answers, of: rows)
+            running.append(rows)
+            return .running
         }
+    }
+
+    /// Waits for the oldest step that is running: its tokens.
+    ///
+    /// Failures are sticky: call inside `Torch.checked`.
+    public func answers() -> [Result<Sampled, SamplerError>] {
+        guard !running.isEmpty else { return [] }
+        let rows = running.removeFirst()
+        let answers = [tg_sampled](unsafeUninitializedCapacity: rows.count) { buffer, count in
+            guard let base = buffer.baseAddress else { return }
+            count = tg_graph_answers(base, Int64(rows.count)) ? rows.count : 0
+        }
+        return Sampler.results(answers, of: rows)
     }
 
     private func stage(
         _ step: Step,
         _ states: [KVState],
         _ samplers: [tg_sampler_row],
+        _ follows: [Int32]?,
         _ longest: Int
     ) -> Bool {
         guard case .tokens(let ids) = step.input else { return false }
@@ -96,16 +126,19 @@ public final class DecodeGraphs {
             step.positions[0].withUnsafeBufferPointer { positions in
                 runs.withUnsafeBufferPointer { runs in
                     samplers.withUnsafeBufferPointer { samplers in
-                        var staged = tg_step(
-                            ids: ids.baseAddress,
-                            positions: positions.baseAddress,
-                            runs: runs.baseAddress,
-                            samplers: samplers.baseAddress,
-                            rows: Int64(ids.count),
-                            longest: Int64(longest),
-                            owner: owner
-                        )
-                        return tg_stage(&staged)
+                        (follows ?? []).withUnsafeBufferPointer { before in
+                            var staged = tg_step(
+                                ids: ids.baseAddress,
+                                positions: positions.baseAddress,
+                                follows: follows == nil ? nil : before.baseAddress,
+                                runs: runs.baseAddress,
+                                samplers: samplers.baseAddress,
+                                rows: Int64(ids.count),
+                                longest: Int64(longest),
+                                owner: owner
+                            )
+                            return tg_stage(&staged)
+                        }
                     }
                 }
             }

@@ -8,8 +8,10 @@ public struct Plan: Sendable, Equatable {
         public let sequence: SequenceID
         /// Where its state lies.
         public let slot: Int
-        /// Its new tokens, at least one.
+        /// Its new tokens, at least one; where the item follows a draw, 0 in place of that.
         public let tokens: [Int32]
+        /// Whose token it continues with: that of this output of the plan before; nil: of none.
+        public var follows: Int?
         /// Position of the first: what the state holds.
         public let start: Int
         /// Whether the logits behind the last token are wanted: the row draws its next token.

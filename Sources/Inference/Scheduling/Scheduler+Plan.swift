@@ -15,6 +15,7 @@ extension Scheduler {
             add(serial, to: &plan, &planned, &budget, &room)
         }
         var isBlocked = false
+        isSettled = true
         for serial in sequences.map(\.serial) where !planned.contains(serial) {
             guard budget > 0 else { break }
             guard let index = index(of: serial),
@@ -23,7 +24,9 @@ extension Scheduler {
             if sequences[index].held == 0 {
                 if isBlocked { continue }
                 switch start(at: index, room: room, planned) {
-                case .waitsForSibling: continue
+                case .waitsForSibling:
+                    isSettled = false
+                    continue
                 case .waitsForRoom:
                     isBlocked = true
                     continue
@@ -37,7 +40,59 @@ extension Scheduler {
         }
         plan.released = released
         released = []
+        unfreed = 0
         return plan
+    }
+
+    /// The step behind `plan` while nobody knows its tokens: one more of each sequence that is not certain
+    /// to end.
+    ///
+    /// Nil where something else may have to come first: what could start, or what has to give way. Commit
+    /// `plan` before this one. A sequence that ends by then loses what it drew here.
+    public mutating func following(_ plan: Plan) -> Plan? {
+        let planned = Dictionary(
+            uniqueKeysWithValues: plan.outputs.enumerated().map { ($1.serial, ($0, $1)) }
+        )
+        guard planned.count == plan.items.count else { return nil }
+        var next = Plan()
+        // Slots that the next plan empties are full until then.
+        var used = unfreed
+        for sequence in sequences {
+            guard let (output, item) = planned[sequence.serial] else {
+                used += max(sequence.held, sequence.reached)
+                let waits = isSettled && sequence.slot == nil
+                guard waits || unready.contains(sequence.id.request) else { return nil }
+                continue
+            }
+            let held = item.start + item.tokens.count
+            used += held
+            let generated = sequence.generated + 1
+            guard generated < sequence.ending.maxTokens, held + 1 < limits.longest else { continue }
+            next.items.append(
+                Plan.Item(
+                    sequence: sequence.id,
+                    slot: item.slot,
+                    tokens: [0],
+                    follows: output,
+                    start: held,
+                    wantsLogits: true,
+                    outputIndex: generated,
+                    suppressed: suppressed(sequence, after: generated),
+                    serial: sequence.serial
+                )
+            )
+        }
+        guard !next.items.isEmpty, used + next.items.count <= limits.kvTokens else { return nil }
+        for item in next.items {
+            guard let index = index(of: item.serial) else { continue }
+            sequences[index].reached = item.start + item.tokens.count
+        }
+        return next
+    }
+
+    /// What the token after `generated` ones must not be.
+    private func suppressed(_ sequence: Sequence, after generated: Int) -> [Int32] {
+        generated < sequence.ending.minTokens ? sequence.ending.stopTokens : []
     }
 
     private enum Start {
@@ -104,7 +159,6 @@ extension Scheduler {
         let count = min(wanted, room)
         guard count > 0 else { return }
         let isLast = count == sequence.pending
-        let suppresses = isLast && sequence.generated < sequence.ending.minTokens
         plan.items.append(
             Plan.Item(
                 sequence: sequence.id,
@@ -113,10 +167,11 @@ extension Scheduler {
                 start: sequence.held,
                 wantsLogits: isLast,
                 outputIndex: sequence.generated,
-                suppressed: suppresses ? sequence.ending.stopTokens : [],
+                suppressed: isLast ? suppressed(sequence, after: sequence.generated) : [],
                 serial: serial
             )
         )
+        sequences[index].reached = sequence.held + count
         planned.insert(serial)
         budget -= count
         room -= count
@@ -131,6 +186,7 @@ extension Scheduler {
         guard let victim, let slot = sequences[victim].slot else { return nil }
         let freed = sequences[victim].held
         sequences[victim].held = 0
+        sequences[victim].reached = 0
         sequences[victim].slot = nil
         freeSlots.append(slot)
         sequences[victim].isPreempted = true

@@ -15,8 +15,12 @@ public struct Scheduler: Sendable {
     var sequences: [Sequence] = []
     var freeSlots: [Int]
     var released: [Plan.Cut] = []
+    /// Tokens that these have yet to free.
+    var unfreed = 0
     /// Requests whose rows are not ready.
     var unready: Set<UInt64> = []
+    /// Whether what waited at the last plan still waits: nothing has come, become ready or ended.
+    var isSettled = false
     private var nextSerial: UInt64 = 0
 
     struct Sequence: Sendable {
@@ -28,6 +32,8 @@ public struct Scheduler: Sendable {
         var tokens: [Int32]
         /// How many of them the slot holds.
         var held = 0
+        /// How many it holds once the steps under way are done.
+        var reached = 0
         /// Nil while it holds nothing.
         var slot: Int?
         /// Lost its content to an older sequence and has not been started again.
@@ -94,10 +100,13 @@ public struct Scheduler: Sendable {
             nextSerial &+= 1
         }
         if !isReady { unready.insert(request) }
+        isSettled = false
     }
 
     /// The rows of a request's prompt can be computed now; unknown ones are ignored.
-    public mutating func makeReady(_ request: UInt64) { unready.remove(request) }
+    public mutating func makeReady(_ request: UInt64) {
+        if unready.remove(request) != nil { isSettled = false }
+    }
 
     /// Drops a choice of a request, or all of them; unknown ones are ignored.
     public mutating func cancel(_ request: UInt64, choice: Int? = nil) {
@@ -168,9 +177,11 @@ public struct Scheduler: Sendable {
     /// A sibling that waits for the shared prompt takes over the slot and what of the prompt it holds.
     private mutating func end(at index: Int) {
         let ended = sequences.remove(at: index)
+        isSettled = false
         if !contains(ended.id.request) { unready.remove(ended.id.request) }
         guard let slot = ended.slot else { return }
         let shared = limits.sharesPrefixes ? min(ended.held, ended.promptCount) : 0
+        unfreed += max(ended.held, ended.reached)
         let heir = sequences.firstIndex {
             $0.id.request == ended.id.request && $0.slot == nil && $0.tokens.count > 1
         }

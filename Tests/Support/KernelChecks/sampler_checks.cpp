@@ -64,12 +64,14 @@ void compare(const char *what, const std::vector<float> &logits, int64_t vocabul
                   scratch.data(), found.data());
     if (std::memcmp(values.data(), logits.data(), logits.size() * 4))
         (Failure() << what << ": logits changed").raise();
-    std::vector<int32_t> ids(rows.size(), -1);
-    launch_sampled_ids(found.data(), count, ids.data());
+    // The rows the other way round, the first one left alone.
+    std::vector<int32_t> follows(rows.size()), ids(rows.size(), -7);
+    for (size_t i = 0; i < rows.size(); ++i) follows[i] = i == 0 ? -1 : int32_t(rows.size() - i);
+    launch_follow(found.data(), follows.data(), count, ids.data());
     for (size_t i = 0; i < rows.size(); ++i) {
         const tg_sampled &a = found[i], &b = wanted[i];
         bool same = a.token == b.token && a.status == b.status && a.top_count == b.top_count &&
-                    ids[i] == a.token &&
+                    ids[i] == (i == 0 ? -7 : found[rows.size() - i].token) &&
                     std::abs(a.logprob - b.logprob) <= 2e-6f * std::max(1.0f, std::abs(b.logprob));
         for (int t = 0; t < b.top_count && same; ++t) {
             same =

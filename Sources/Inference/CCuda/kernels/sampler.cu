@@ -459,8 +459,8 @@ TG_KERNEL(kSampleThreads, sample,
            SampleAnswer *answers),
           sample_row(logits, vocabulary, hows, arena, changed, answers))
 
-/// The tokens alone, as the next step's ids; one that was not drawn is 0.
-TG_KERNEL(256, sampled_ids, (const SampleAnswer *answers, int rows, int *ids), {
+/// Tokens as the next step's ids; one that was not drawn is 0.
+TG_KERNEL(256, follow, (const SampleAnswer *answers, const int *follows, int rows, int *ids), {
     const int row = int(blockIdx.x * blockDim.x + threadIdx.x);
-    if (row < rows) ids[row] = answers[row].token;
+    if (row < rows && follows[row] >= 0) ids[row] = answers[follows[row]].token;
 })

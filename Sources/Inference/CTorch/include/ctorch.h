@@ -296,6 +296,8 @@ bool tg_sample(tg_tensor logits, const tg_sampler_row *rows, tg_sampled *out,
 // One row a sequence. Rows that only fill up a graph's number of them have runs without cache.
 typedef struct tg_step {
     const int32_t *ids, *positions;
+    // NULL, or of each row: the row of the step started last whose token is its id; -1: `ids` has it.
+    const int32_t *follows;
     const tg_run *runs;
     const tg_sampler_row *samplers;
     int64_t rows;
@@ -315,8 +317,11 @@ void tg_graphs_free(int64_t owner) TG_NOEXCEPT;
 bool tg_graph_begin(void) TG_NOEXCEPT;
 // Ends the recording with the drawing of tokens from `logits`. NULL gives it up; no error.
 bool tg_graph_end(tg_tensor logits) TG_NOEXCEPT;
-// Does the work of the graph for the step that was staged last: `count` of its rows' answers.
-bool tg_graph_run(tg_sampled *out, int64_t count) TG_NOEXCEPT;
+// Starts the work of the graph for the step that was staged last, behind that of the steps before; two at
+// most are under way.
+bool tg_graph_start(void) TG_NOEXCEPT;
+// Waits for the oldest step that is under way: the answers of its first `count` rows.
+bool tg_graph_answers(tg_sampled *out, int64_t count) TG_NOEXCEPT;
 
 #ifdef __cplusplus
 }

@@ -55,6 +55,7 @@ extension EngineBench {
         }
         for _ in 0..<Self.warmSteps { try step() }
         let held = session.engine.stats.usedTokens
+        let overlaps = session.engine.overlaps
         func count() -> Int { texts.values.reduce(0) { $0 + $1.count } }
         let first = count()
         let seconds = try (0..<options.steps).map { _ in try timed(step).1 }
@@ -76,6 +77,7 @@ extension EngineBench {
         row.more = [
             ("batch", .int(batch)), ("context", .double(positions / Double(max(1, batch)))),
             ("bytes", .double(bytes)), ("operations", .double(operations)),
+            ("overlapped_steps", .int(Int(session.engine.overlaps - overlaps))),
         ]
         if options.prompt != nil {
             let shown = ids.map { id in
