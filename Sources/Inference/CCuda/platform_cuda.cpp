@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <vector>
 
 #include "driver.hpp"
@@ -306,7 +307,40 @@ void Pinned::wait() { check(cudaEventSynchronize(state->done), "waiting for a co
 
 // Graphs -----------------------------------------------------------------------------------------
 
+namespace {
+
+using Pool = c10::MempoolId_t;
+
+/// One pool for all: graphs run one after the other, and keep their answers. libtorch takes no pool again that
+/// the last of its graphs has given up, so the first of new graphs makes another.
+std::shared_ptr<const Pool> shared_pool() {
+    static std::weak_ptr<const Pool> known;
+    auto pool = known.lock();
+    if (!pool) known = pool = std::make_shared<const Pool>(at::cuda::graph_pool_handle());
+    return pool;
+}
+
+/// Where a capture has failed libtorch leaves its allocator recording, and would take no other capture.
+void give_up(const Pool &pool) noexcept {
+    try {
+        cudaStreamCaptureStatus status{};
+        if (cudaStreamIsCapturing(stream(), &status) == cudaSuccess && status != cudaStreamCaptureStatusNone) {
+            cudaGraph_t graph = nullptr;
+            if (cudaStreamEndCapture(stream(), &graph) == cudaSuccess) cudaGraphDestroy(graph);
+        }
+        // What failed is known already.
+        static_cast<void>(cudaGetLastError());
+        c10::cuda::CUDACachingAllocator::endAllocateToPool(kIndex, pool);
+        c10::cuda::CUDACachingAllocator::releasePool(kIndex, pool);
+    } catch (const std::exception &) {
+        // It had ended before.
+    }
+}
+
+}  // namespace
+
 struct Graph::State {
+    std::shared_ptr<const Pool> pool = shared_pool();
     at::cuda::CUDAGraph graph;
 };
 
@@ -314,9 +348,12 @@ Graph::Graph() : state(new State) {}
 Graph::~Graph() = default;
 
 void Graph::begin() {
-    // One pool for all: graphs run one after the other, and what one has answered is read before the next.
-    static const auto pool = at::cuda::graph_pool_handle();
-    state->graph.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
+    try {
+        state->graph.capture_begin(*state->pool, cudaStreamCaptureModeThreadLocal);
+    } catch (const std::exception &) {
+        give_up(*state->pool);
+        throw;
+    }
 }
 
 void Graph::end() { state->graph.capture_end(); }
@@ -325,12 +362,14 @@ void Graph::abandon() noexcept {
     try {
         state->graph.capture_end();
     } catch (const std::exception &) {
-        // A capture that has failed ends with an error, which says nothing new.
-        cudaGetLastError();
+        give_up(*state->pool);
     }
 }
 
-void Graph::run() { state->graph.replay(); }
+void Graph::run() {
+    // `replay` would first put random numbers' states in place, which nothing here reads.
+    check(cudaGraphLaunch(state->graph.raw_cuda_graph_exec(), stream()), "starting a graph");
+}
 
 // Attention --------------------------------------------------------------------------------------
 
