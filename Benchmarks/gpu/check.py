@@ -93,7 +93,7 @@ def parts(machine: Machine, report: Report, options: argparse.Namespace, scratch
 
     def rates() -> None:
         small = ["--tiny"] if options.tiny else []
-        found = machine.reference(["rates", "--device", machine.torch_device, *small], 60, "rates")[0]
+        found = machine.reference(["rates", "--device", machine.torch_device, *small], 120, "rates")[0]
         machine.facts.update(found)
         report.facts.update({key: round(v, 1) if isinstance(v, float) else v for key, v in found.items()})
 

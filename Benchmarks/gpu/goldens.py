@@ -116,10 +116,14 @@ def largest(a: Floats, b: Floats) -> float:
 
 
 def divergence(exact: Floats, other: Floats, columns: int) -> tuple[list[bool], list[float]]:
-    """Whether the best token is the same and KL(exact ‖ other), for each position."""
+    """Whether the best token is the same and KL(exact ‖ other), by position; infinite without numbers."""
     same, kl = [], []
     for start in range(0, len(exact), columns):
         p, q = exact[start : start + columns], other[start : start + columns]
+        if len(q) != len(p) or not all(map(math.isfinite, q)):
+            same.append(False)
+            kl.append(math.inf)
+            continue
         same.append(p.index(max(p)) == q.index(max(q)))
         lp, lq = logsum(p), logsum(q)
         kl.append(sum(math.exp(x - lp) * ((x - lp) - (y - lq)) for x, y in zip(p, q, strict=True)))

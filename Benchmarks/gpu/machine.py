@@ -58,6 +58,8 @@ class Machine:
         """As the server starts engines; TF32 stays off, so that float32 is float32."""
         variables = {**os.environ, "OMP_WAIT_POLICY": "passive", "NVIDIA_TF32_OVERRIDE": "0"}
         variables.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+        # Kernels are compiled once a run, whatever the machine has for a home.
+        variables["CACHE_DIRECTORY"] = str(self.logs.parent / "cache")
         variables["TORCHGATE_COMPAT_QWEN2_5_VL_VIDEO_POSITIONS"] = "hf517"
         if self.libtorch:
             # CUDA's own libraries lie beside torch, as their packages are installed.

@@ -57,8 +57,10 @@ def exact(machine: Machine, report: Report, goldens: list[Golden], scratch: Path
         except (Failure, KeyError, OSError) as error:
             return str(error)
 
+    # The first compiles the kernels, which the others find.
+    results = [one(golden) for golden in goldens[:1]]
     with pool(machine) as workers:
-        results = list(workers.map(one, goldens))
+        results += workers.map(one, goldens[1:])
     models: dict[str, list[tuple[float, bool]]] = {}
     reasons: dict[str, list[str]] = {}
     for golden, result in zip(goldens, results, strict=True):
@@ -159,7 +161,9 @@ def rounded(machine: Machine, report: Report, goldens: list[Golden], scratch: Pa
         report.add(Row("parity", "bfloat16, all positions", text(who), note))
         return
     held = mean(same["ours"]) >= mean(same["theirs"]) - 0.02 and mean(kl["ours"]) <= 1.1 * mean(kl["theirs"])
-    more = {"positions": len(same["ours"]), "kl": mean(kl["ours"]), "kl_transformers": mean(kl["theirs"])}
+    means = {"kl": mean(kl["ours"]), "kl_transformers": mean(kl["theirs"])}
+    more = {key: value if math.isfinite(value) else None for key, value in means.items()}
+    more["positions"] = len(same["ours"])
     floor = "− 2 points, KL × 1.1"
     name = "bfloat16, all positions"
     report.add(Row("parity", name, text("ours"), text("theirs"), floor=floor, held=held, more=more))

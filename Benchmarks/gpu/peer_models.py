@@ -125,6 +125,8 @@ def streams(options: argparse.Namespace) -> None:
             began = time.perf_counter()
             drawn = work(ids, options.generate)
             wait(device)
+            if drawn != count * options.generate:
+                raise RuntimeError(f"{drawn} of {count * options.generate} tokens")
             tell(setting=setting, seconds=time.perf_counter() - began, tokens=drawn)
         except Exception as error:  # noqa: BLE001 the other setting still counts
             tell(setting=setting, error=str(error)[:200])

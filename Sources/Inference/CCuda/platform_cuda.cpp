@@ -311,8 +311,8 @@ namespace {
 
 using Pool = c10::MempoolId_t;
 
-/// One pool for all: graphs run one after the other, and keep their answers. libtorch takes no pool again that
-/// the last of its graphs has given up, so the first of new graphs makes another.
+/// One pool for all: graphs run one after the other, and keep their answers. libtorch takes no pool again
+/// that the last of its graphs has given up, so the first of new graphs makes another.
 std::shared_ptr<const Pool> shared_pool() {
     static std::weak_ptr<const Pool> known;
     auto pool = known.lock();
@@ -324,7 +324,8 @@ std::shared_ptr<const Pool> shared_pool() {
 void give_up(const Pool &pool) noexcept {
     try {
         cudaStreamCaptureStatus status{};
-        if (cudaStreamIsCapturing(stream(), &status) == cudaSuccess && status != cudaStreamCaptureStatusNone) {
+        if (cudaStreamIsCapturing(stream(), &status) == cudaSuccess &&
+            status != cudaStreamCaptureStatusNone) {
             cudaGraph_t graph = nullptr;
             if (cudaStreamEndCapture(stream(), &graph) == cudaSuccess) cudaGraphDestroy(graph);
         }
