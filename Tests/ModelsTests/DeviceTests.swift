@@ -91,6 +91,22 @@ import Weights
         #expect(QuantisedModelTests.distance(parts, whole) < 1e-4)
     }
 
+    @Test(arguments: ["bnb-int8", "fp8", "fp8-partial", "gptq-8", "gptq-order"])
+    func `checkpoints that stay coded on the device give what transformers gives`(_ name: String)
+        throws
+    {
+        try EmulatedDevice.run {
+            let golden = try Golden(name, in: "quantised", form: .stored)
+            // The device rounds no inputs; GPTQ's values are not rounded to half precision, as the reference's.
+            for chunks in [[16], [1, 6, 1, 8]] {
+                let found = try QuantisedCheckpointTests.logits(golden, chunks: chunks)
+                let far = QuantisedModelTests.distance(found, golden.logits)
+                #expect(far <= (name.hasPrefix("gptq") ? 1e-3 : 1e-5), "\(far)")
+            }
+            #expect(try golden.continued() == golden.greedy)
+        }
+    }
+
     @Test func `bfloat16 and float16 on the device stay near float32`() throws {
         let exact = try QuantisedModelTests.logits(Golden("qwen3").model)
         for (dtype, bound) in [(Tensor.DType.bfloat16, Float(0.05)), (.float16, 0.01)] {

@@ -13,11 +13,13 @@ import Weights
     /// scales are not rounded to bfloat16, as they are in the reference; whole-number kernels round their inputs.
     static let all: [(name: String, kept: String, isExact: Bool)] = [
         ("nf4", "nf4", true), ("nf4-nested", "nf4", false), ("fp4", "fp4", false),
-        ("bnb-int8", "float32", true), ("fp8", "float32", true), ("fp8-partial", "float32", true),
+        ("bnb-int8", "int8", false), ("fp8", "fp8", true), ("fp8-partial", "fp8", true),
         ("awq", "awq", false), ("gptq", "gptq", false), ("gptq-v2", "gptq", false),
-        ("gptq-order", "float32", true), ("gptq-8", "float32", true), ("gguf", "q4_1", false),
+        ("gptq-order", "gptq", false), ("gptq-8", "gptq8", false), ("gguf", "q4_1", false),
         ("gguf-k", "q5_k", false),
     ]
+    /// Those of 8 bits, which go to 4 where that is asked for.
+    static let wide = ["int8", "fp8", "gptq8"]
 
     static func checkpoint(_ name: String) throws -> Checkpoint {
         let fixtures = URL(filePath: #filePath).deletingLastPathComponent()
@@ -75,7 +77,7 @@ import Weights
     }
 
     @Test(arguments: all.indices)
-    func `what no kernel keeps is quantised where that is asked for`(_ index: Int) throws {
+    func `codes of 8 bits go to 4 where that is asked for, others stay`(_ index: Int) throws {
         let (name, kept, _) = Self.all[index]
         let checkpoint = try Self.checkpoint(name)
         for quantisation in Quantisation.allCases {
@@ -85,8 +87,10 @@ import Weights
             let far = QuantisedModelTests.distance(found, golden.logits)
             #expect(far < (quantisation == .int8 ? 0.05 : 0.4), "\(quantisation): \(far)")
             let plan = MemoryPlan(of: checkpoint, dtype: "float32", form: form)
+            let goes = Self.wide.contains(kept) && quantisation != .int8
+            // Its rows of 96 are no whole blocks of nf4, and the writer's list leaves two layers as floats.
             let isLeft = name == "fp8-partial" && quantisation == .nf4
-            let expected = kept == "float32" && !isLeft ? quantisation.rawValue : kept
+            let expected = goes ? isLeft ? "float32" : quantisation.rawValue : kept
             #expect(plan.weights == expected)
         }
     }

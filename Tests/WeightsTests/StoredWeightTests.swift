@@ -88,7 +88,10 @@ import Weights
             rows: [shape[0], shape[0]],
             columns: shape[1]
         )
-        let stays = ["nf4-nested", "nf4", "fp4", "fp4-nested", "awq", "gptq", "gptq-v2"]
+        let stays = [
+            "nf4-nested", "nf4", "fp4", "fp4-nested", "fp8-whole", "awq", "gptq", "gptq-order",
+            "gptq-8", "gptq-v2",
+        ]
         guard case .packed(let packed) = matrix else {
             #expect(!stays.contains(name))
             return
@@ -157,7 +160,7 @@ import Weights
             (#"{"quant_method": "gptq", "bits": 3}"#, "bits is 3"),
             (#"{"quant_method": "gptq", "checkpoint_format": "marlin"}"#, "marlin"),
             (#"{"quant_method": "gptq", "group_size": 0}"#, "group_size is 0"),
-            (#"{"quant_method": "fp8"}"#, "weight_block_size"),
+            (#"{"quant_method": "fp8", "weight_block_size": [128]}"#, "weight_block_size"),
         ]
         for (config, part) in refused {
             let folder = try Folder(config)

@@ -329,17 +329,33 @@ void CudaDevice::take_over(tg_packed_s &w) {
         w.parts[i].factors = w.parts[i].codes + codes;
         w.device_memory.push_back(std::make_shared<at::Tensor>(std::move(there)));
     }
+    for (ColumnOrder &order : w.orders) {
+        at::Tensor there = empty({order.bytes()}, at::kByte);
+        platform::upload(data(there), order.from.data(), order.bytes());
+        order.on_device = static_cast<const int32_t *>(data(there));
+        w.device_memory.push_back(std::make_shared<at::Tensor>(std::move(there)));
+    }
 }
 
 at::Tensor CudaDevice::packed_linear(const at::Tensor &x, const tg_packed_s &w, const at::Tensor *bias,
                                      at::ScalarType type) {
     const int64_t rows = x.size(0);
     const at::Tensor added = bias ? *bias : at::Tensor();
+    // The input in the orders of columns that the parts have, each made once.
+    std::vector<at::Tensor> inputs{x};
+    for (const ColumnOrder &order : w.orders) {
+        const auto count = int64_t(order.from.size());
+        const at::Tensor turned = empty({rows, count}, x.scalar_type());
+        platform::perform([=, from = order.on_device] {
+            launch_take_columns(code(x), data(x), rows, x.size(1), from, count, false, data(turned));
+        });
+        inputs.push_back(turned);
+    }
     if (rows <= 8) {
         at::Tensor out = empty({rows, w.rows}, type);
         for (const QuantPart &part : w.parts) {
-            platform::perform([=, columns = w.rows] {
-                launch_packed_gemv(part, code(x), data(x), rows, added.defined() ? data(added) : nullptr,
+            platform::perform([=, in = inputs[size_t(part.order)], columns = w.rows] {
+                launch_packed_gemv(part, code(x), data(in), rows, added.defined() ? data(added) : nullptr,
                                    code(out), data(out), columns);
             });
         }
@@ -351,10 +367,10 @@ at::Tensor CudaDevice::packed_linear(const at::Tensor &x, const tg_packed_s &w, 
     for (const QuantPart &part : w.parts) {
         for (int64_t row = 0; row < part.rows; row += tile) {
             const int64_t count = std::min(tile, part.rows - row), column = part.first + row;
-            const at::Tensor dense = empty({count, w.columns}, x.scalar_type());
-            platform::perform([=] {
+            const at::Tensor dense = empty({count, part.columns}, x.scalar_type());
+            platform::perform([=, in = inputs[size_t(part.order)]] {
                 launch_unpack(part, row, count, code(x), data(dense));
-                product(x, dense, added.defined() ? added.narrow(0, column, count) : at::Tensor(),
+                product(in, dense, added.defined() ? added.narrow(0, column, count) : at::Tensor(),
                         out.narrow(1, column, count));
             });
         }
@@ -366,8 +382,14 @@ at::Tensor CudaDevice::packed_embedding(const tg_packed_s &w, const int32_t *ids
                                         at::ScalarType type) {
     const Words rows = staged(stage_ids, stage_.ids, ids, count);
     at::Tensor out = empty({count, w.columns}, type);
+    TORCH_CHECK(w.orders.empty() || w.parts.size() == 1, "a table of several parts in other orders of columns");
     for (const QuantPart &part : w.parts) {
-        platform::perform([=] { launch_unpack_rows(part, rows.ints(), count, code(out), data(out)); });
+        const at::Tensor lying = part.order ? empty({count, part.columns}, type) : out;
+        platform::perform([=] { launch_unpack_rows(part, rows.ints(), count, code(out), data(lying)); });
+        if (!part.order) continue;
+        platform::perform([=, columns = w.columns, from = w.orders[0].on_device] {
+            launch_take_columns(code(out), data(lying), count, columns, from, part.columns, true, data(out));
+        });
     }
     return out;
 }

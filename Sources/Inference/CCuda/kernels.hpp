@@ -65,6 +65,9 @@ void launch_multiply(tg_dtype type, const void *a, const void *b, void *out, int
 void launch_relu(tg_dtype type, const void *x, void *out, int64_t count);
 void launch_convert(tg_dtype from, const void *x, tg_dtype to, void *out, int64_t count);
 void launch_take_rows(tg_dtype type, const void *x, int64_t columns, const int32_t *rows, int64_t count, void *out);
+// out [rows, count] from x [rows, columns]: a column's number each, -1 for a zero; `back` turns it around.
+void launch_take_columns(tg_dtype type, const void *x, int64_t rows, int64_t columns, const int32_t *from,
+                         int64_t count, bool back, void *out);
 // to[i] += from[i].
 void launch_add_in_place(tg_dtype type, void *to, const void *from, int64_t count);
 void launch_mix_rows(const float *table, int64_t table_rows, int64_t columns, const int32_t *rows,

@@ -31,6 +31,13 @@ void launch_take_rows(tg_dtype type, const void *x, int64_t columns, const int32
     launch_embedding(type, x, INT32_MAX, columns, rows, count, out);
 }
 
+void launch_take_columns(tg_dtype type, const void *x, int64_t rows, int64_t columns, const int32_t *from,
+                         int64_t count, bool back, void *out) {
+    if (rows == 0 || count == 0) return;
+    start("take_columns" + suffix(type), {blocks(rows), blocks(ceiling(count, 1024)), 1}, {256, 1, 1}, 0, x,
+          int(columns), from, int(count), back, out);
+}
+
 void launch_rms_norm(tg_dtype type, const void *x, const void *w, void *out, int64_t rows, int64_t columns,
                      float eps) {
     launch_add_rms_norm(type, x, nullptr, w, out, rows, columns, eps);

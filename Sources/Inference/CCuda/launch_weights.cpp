@@ -7,14 +7,17 @@ namespace tg::device {
 
 // The kernels declare both once more.
 static_assert(sizeof(QuantPart) == 128 && offsetof(QuantPart, first) == 16 &&
-              offsetof(QuantPart, codes) == 48 && offsetof(QuantPart, table) == 64);
-static_assert(int(Scales::plain) == 0 && int(Scales::halved) == 3 && int(Scales::table) == 5);
+              offsetof(QuantPart, order) == 12 && offsetof(QuantPart, codes) == 48 &&
+              offsetof(QuantPart, table) == 64);
+static_assert(int(Scales::plain) == 0 && int(Scales::halved) == 3 && int(Scales::table) == 5 &&
+              int(Scales::float8) == 7);
 
 namespace {
 
 /// As the kernels' names have it: bits and scales.
 std::string kind(const QuantPart &part) {
-    static const char *const names[] = {"kPlain", "kMinimum", "kNested", "kHalved", "kZeros", "kTable"};
+    static const char *const names[] = {"kPlain", "kMinimum", "kNested", "kHalved",
+                                        "kZeros", "kTable",   "kRow",    "kFloat8"};
     return std::to_string(part.bits) + names[int(part.scales)];
 }
 

@@ -52,9 +52,11 @@ const Kernels &kernels() noexcept {
 
 const QuantKernels &quant_kernels() noexcept {
     static const bool vnni = __builtin_cpu_supports("avx512vnni");
+    static const bool pairs = vnni && __builtin_cpu_supports("avx512vbmi");
     const int level = std::min(cpu_level(), highest_level);
     // The limit 2 is for tests: some processors of that level multiply bytes natively, too.
-    if (level >= 2) return vnni && highest_level > 2 ? vnni_quant : avx512_quant;
+    if (level >= 2 && highest_level > 2 && vnni) return level == 3 && pairs ? bf16_quant : vnni_quant;
+    if (level >= 2) return avx512_quant;
     return level == 1 ? avx2_quant : baseline_quant;
 }
 

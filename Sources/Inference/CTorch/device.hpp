@@ -16,7 +16,7 @@ struct tg_packed_s;
 namespace tg {
 
 /// Grows with every change of this file, ctorch.h's structs and quant.hpp: library and engine must agree.
-constexpr int32_t kDeviceVersion = 2;
+constexpr int32_t kDeviceVersion = 3;
 
 class Device {
   public:

@@ -42,6 +42,12 @@ uint8_t code(const QuantPart &part, const uint8_t *block, int64_t lane, int64_t 
 
 void put_half(uint8_t *vector, int64_t lane, uint16_t bits) { std::memcpy(vector + 2 * lane, &bits, 2); }
 
+float get_float(const uint8_t *vector, int64_t lane) {
+    float value;
+    std::memcpy(&value, vector + 4 * lane, 4);
+    return value;
+}
+
 float get_half(const uint8_t *vector, int64_t lane) {
     c10::Half h;
     std::memcpy(&h.x, vector + 2 * lane, 2);
@@ -60,14 +66,16 @@ void settle(tg_packed_s &weight) {
     weight.memory.clear();
 }
 
-QuantPart &add_part(tg_packed_s &weight, const PackedFormat &format, int64_t count, int64_t group) {
+QuantPart &add_part(tg_packed_s &weight, const PackedFormat &format, int64_t count, int64_t group,
+                    int32_t order) {
     QuantPart part{};
     part.bits = format.bits;
     part.scales = format.scales;
     part.offset = format.offset;
     part.first = weight.filled;
     part.rows = count;
-    part.columns = weight.columns;
+    part.order = order;
+    part.columns = order ? int64_t(weight.orders[size_t(order - 1)].from.size()) : weight.columns;
     part.group = group;
     // The columns of a stored block are whole: the caller has seen to it.
     const int64_t codes = part.tiles() * part.tile_bytes(), total = part_bytes(part);
@@ -125,6 +133,10 @@ void put_block(const QuantPart &part, int64_t row, int64_t block, const BlockCod
         factors[48 * (block / part.group) + 32 + lane] = from.inner[0];
         return;
     case Scales::table: std::memcpy(factors + 64 * (block / 2) + 4 * lane, &from.whole, 4); return;
+    case Scales::row: std::memcpy(factors + 4 * lane, &from.whole, 4); return;
+    case Scales::float8:
+        std::memcpy(factors + 64 * (block / part.group) + 4 * lane, &from.whole, 4);
+        return;
     }
 }
 
@@ -164,8 +176,7 @@ void unpack_row(const QuantPart &part, int64_t row, float *out) {
             break;
         }
         case Scales::table: {
-            float scale;
-            std::memcpy(&scale, factors + 64 * (b / 2) + 4 * lane, 4);
+            const float scale = get_float(factors + 64 * (b / 2), lane);
             for (int64_t i = 0; i < kBlock; ++i) out[i] = part.table[code(part, codes, lane, i)] * scale;
             break;
         }
@@ -173,8 +184,21 @@ void unpack_row(const QuantPart &part, int64_t row, float *out) {
             const uint8_t *own = factors + 48 * (b / part.group);
             const float d = get_half(own, lane);
             for (int64_t i = 0; i < kBlock; ++i) {
-                out[i] = d * float(int(code(part, codes, lane, i)) - int(own[32 + lane]));
+                out[i] = d * float(int(code(part, codes, lane, i)) - int(own[32 + lane]) - part.offset);
             }
+            break;
+        }
+        case Scales::row: {
+            const float scale = get_float(factors, lane);
+            for (int64_t i = 0; i < kBlock; ++i) {
+                out[i] = float(int(code(part, codes, lane, i)) - part.offset) * scale * part.table[0];
+            }
+            break;
+        }
+        case Scales::float8: {
+            const float scale = get_float(factors + 64 * (b / part.group), lane);
+            const float *values = float8_values();
+            for (int64_t i = 0; i < kBlock; ++i) out[i] = values[code(part, codes, lane, i)] * scale;
             break;
         }
         }

@@ -10,11 +10,12 @@
 
 namespace {
 
-/// Inputs of the product at hand; each thread that calls products has its own.
+/// Inputs of the product at hand in one order of columns; each thread that calls products has its own.
 struct Scratch {
     std::vector<int8_t> values;
     std::vector<tg::QuantInputBlock> blocks;
     std::vector<float> floats;
+    std::vector<tg::bf16> pairs;
 };
 
 at::ScalarType scalar(tg_dtype dtype, const tg::Device *device = nullptr) {
@@ -23,38 +24,59 @@ at::ScalarType scalar(tg_dtype dtype, const tg::Device *device = nullptr) {
     return dtype == TG_F32 ? at::kFloat : dtype == TG_BF16 ? at::kBFloat16 : at::kHalf;
 }
 
-/// The rows of `x` as the weight's kernels want them, padded with rows that nobody reads the products of.
-tg::QuantInput prepared(const at::Tensor &x, const tg_packed_s &weight, const tg::QuantKernels &kernels,
-                        Scratch &scratch) {
-    const int64_t rows = x.size(0), columns = x.size(1), blocks = columns / tg::kBlock;
+/// The rows of `x` as the weight's kernels want them for parts of one order (as QuantPart has it), padded
+/// with rows that nobody reads the products of.
+tg::QuantInput prepared(const at::Tensor &x, const tg_packed_s &weight, int32_t order,
+                        const tg::QuantKernels &kernels, Scratch &scratch) {
+    const std::vector<int32_t> *from = order ? &weight.orders[size_t(order - 1)].from : nullptr;
+    const int64_t rows = x.size(0), width = x.size(1), columns = from ? int64_t(from->size()) : width;
+    const int64_t blocks = columns / tg::kBlock;
     const int64_t padded = (rows + kernels.rows - 1) / kernels.rows * kernels.rows;
     const bool narrow = x.scalar_type() == at::kBFloat16;
-    const auto *wide = narrow ? nullptr : static_cast<const float *>(x.const_data_ptr());
-    const auto *halves = narrow ? static_cast<const tg::bf16 *>(x.const_data_ptr()) : nullptr;
-    bool tables = false, codes = false;
+    bool codes = false, floats = false, pairs = false;
     for (const tg::QuantPart &part : weight.parts) {
-        (part.scales == tg::Scales::table ? tables : codes) = true;
+        if (part.order != order) continue;
+        const bool float8 = part.scales == tg::Scales::float8;
+        if (float8 && narrow && kernels.pair_b16) pairs = true;
+        else if (float8 || part.scales == tg::Scales::table) floats = true;
+        else codes = true;
     }
-    const auto grow = [](auto &vector, int64_t count) {
-        if (int64_t(vector.size()) < count) vector.resize(size_t(count));
-        return vector.data();
+    const auto grow = [](auto &vector, bool isUsed, int64_t count) {
+        if (isUsed && int64_t(vector.size()) < count) vector.resize(size_t(count));
+        return isUsed ? vector.data() : nullptr;
     };
-    float *floats = tables ? grow(scratch.floats, padded * columns) : nullptr;
-    int8_t *values = codes ? grow(scratch.values, padded * columns) : nullptr;
-    tg::QuantInputBlock *scales = codes ? grow(scratch.blocks, padded * blocks) : nullptr;
+    float *wide_to = grow(scratch.floats, floats, padded * columns);
+    tg::bf16 *pairs_to = grow(scratch.pairs, pairs, padded * columns);
+    int8_t *values = grow(scratch.values, codes, padded * columns);
+    tg::QuantInputBlock *scales = grow(scratch.blocks, codes, padded * blocks);
     const int64_t step = std::max<int64_t>(1, 8192 / columns);
-    tg::parallel((rows + step - 1) / step, [&](int64_t chunk) {
-        for (int64_t r = chunk * step; r < std::min(rows, (chunk + 1) * step); ++r) {
-            const int64_t at = r * columns;
-            if (codes && wide) kernels.quantise_f32(wide + at, columns, values + at, scales + r * blocks);
-            if (codes && narrow) {
-                kernels.quantise_b16(halves + at, columns, values + at, scales + r * blocks);
+    const auto prepare = [&]<typename T>(const T *x, auto quantise, auto widen) {
+        tg::parallel((rows + step - 1) / step, [&](int64_t chunk) {
+            static thread_local std::vector<T> sorted;
+            if (from) sorted.resize(size_t(columns));
+            for (int64_t r = chunk * step; r < std::min(rows, (chunk + 1) * step); ++r) {
+                const T *row = x + r * width;
+                if (from) {
+                    std::transform(from->begin(), from->end(), sorted.begin(),
+                                   [row](int32_t column) { return column < 0 ? T(0) : row[column]; });
+                    row = sorted.data();
+                }
+                const int64_t at = r * columns;
+                if (codes) quantise(row, columns, values + at, scales + r * blocks);
+                if (floats) widen(row, columns, wide_to + at);
+                if constexpr (sizeof(T) == 2) {
+                    if (pairs) kernels.pair_b16(row, columns, pairs_to + at);
+                }
             }
-            if (tables && wide) std::copy(wide + at, wide + at + columns, floats + at);
-            if (tables && narrow) kernels.widen_b16(halves + at, columns, floats + at);
-        }
-    });
-    return {values, scales, floats, columns};
+        });
+    };
+    if (narrow) {
+        prepare(static_cast<const tg::bf16 *>(x.const_data_ptr()), kernels.quantise_b16, kernels.widen_b16);
+    } else {
+        const auto copy = [](const float *from, int64_t count, float *to) { std::copy_n(from, count, to); };
+        prepare(static_cast<const float *>(x.const_data_ptr()), kernels.quantise_f32, copy);
+    }
+    return {values, scales, wide_to, pairs_to, columns};
 }
 
 }  // namespace
@@ -87,16 +109,21 @@ tg_tensor tg_packed_linear(tg_tensor x, tg_packed w, tg_tensor bias, tg_dtype dt
             added = added.to(out.scalar_type());
             to.bias = added.const_data_ptr();
         }
-        static thread_local Scratch scratch;
+        static thread_local std::vector<Scratch> scratches;
+        if (scratches.size() <= w->orders.size()) scratches.resize(w->orders.size() + 1);
         const tg::QuantKernels &kernels = tg::quant_kernels();
-        const tg::QuantInput from = prepared(input, *w, kernels, scratch);
+        std::vector<tg::QuantInput> inputs;
+        for (size_t order = 0; order <= w->orders.size(); ++order) {
+            inputs.push_back(prepared(input, *w, int32_t(order), kernels, scratches[order]));
+        }
         // Rows that stay in the second-level cache while pieces of the weight pass by.
         const int64_t band = 64, bands = (rows + band - 1) / band;
         const auto pieces = int64_t(w->pieces.size());
         tg::parallel(pieces * bands, [&](int64_t chunk) {
             const tg_packed_s::Piece &piece = w->pieces[size_t(chunk % pieces)];
             const int64_t row = chunk / pieces * band;
-            kernels.product(w->parts[size_t(piece.part)], piece.tile, piece.tile_end, from, row,
+            const tg::QuantPart &part = w->parts[size_t(piece.part)];
+            kernels.product(part, piece.tile, piece.tile_end, inputs[size_t(part.order)], row,
                             std::min(rows, row + band), to);
         });
         return out;
@@ -115,7 +142,7 @@ tg_tensor tg_packed_embedding(tg_packed w, const int32_t *ids, int64_t count, tg
             return {w->device->packed_embedding(*w, ids, count, scalar(dtype, w->device)), w->device};
         }
         at::Tensor out = at::empty({count, w->columns}, scalar(dtype));
-        std::vector<float> row(size_t(w->columns));
+        std::vector<float> row(size_t(w->columns)), lying;
         for (int64_t i = 0; i < count; ++i) {
             const int64_t id = ids[i];
             TORCH_CHECK(id >= 0 && id < w->rows, "token ", id, " is outside the vocabulary of ", w->rows);
@@ -123,7 +150,16 @@ tg_tensor tg_packed_embedding(tg_packed w, const int32_t *ids, int64_t count, tg
                 return id >= p.first && id < p.first + p.rows;
             });
             float *to = dtype == TG_F32 ? static_cast<float *>(out.data_ptr()) + i * w->columns : row.data();
-            tg::unpack_row(*part, id - part->first, to);
+            if (part->order) {
+                lying.resize(size_t(part->columns));
+                tg::unpack_row(*part, id - part->first, lying.data());
+                const std::vector<int32_t> &from = w->orders[size_t(part->order - 1)].from;
+                for (size_t c = 0; c < from.size(); ++c) {
+                    if (from[c] >= 0) to[from[c]] = lying[c];
+                }
+            } else {
+                tg::unpack_row(*part, id - part->first, to);
+            }
             if (dtype == TG_BF16) {
                 auto *narrow = static_cast<c10::BFloat16 *>(out.data_ptr()) + i * w->columns;
                 std::copy(row.begin(), row.end(), narrow);

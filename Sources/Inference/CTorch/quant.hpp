@@ -22,20 +22,23 @@ enum class Scales : uint8_t {
     minimum,   // a half and the minimum's half a block
     nested,    // two halves a 256 columns; two bytes a block: scale d · s, minimum -dmin · m
     halved,    // a half a 256 columns; two signed bytes a block, one each 16 columns; minimum -32 · scale
-    zeros,     // a half and a byte a group of blocks: minimum -zero · scale
+    zeros,     // a half and a byte a group of blocks: minimum -(byte + offset) · scale
     table,     // a float each two blocks; a code stands for an entry of the part's table
+    row,       // a float: value (code - offset) · scale · the first entry of the part's table
+    float8,    // a float a group of blocks; a code is a float of 8 bits (e4m3) that is a number
 };
 
 /// Consecutive rows of one kind.
 struct QuantPart {
     int32_t bits;              // 4, 5, 6 or 8
     Scales scales;
-    int32_t offset;            // of `plain`
+    int32_t offset;            // of `plain`, `row` and `zeros`
+    int32_t order;             // 1 + the weight's order in which its columns lie; 0: that of the input
     int64_t first, rows;       // in the whole weight
-    int64_t columns;
-    int64_t group;             // blocks that share a scale; 1 but for `zeros`
+    int64_t columns;           // as they lie: an order may have more than the weight
+    int64_t group;             // blocks that share a scale: of `zeros` and `float8`
     uint8_t *codes, *factors;
-    float table[16];           // of `table`
+    float table[16];           // of `table` and `row`
 
     int64_t tiles() const { return (rows + kTile - 1) / kTile; }
     int64_t blocks() const { return columns / kBlock; }
@@ -51,6 +54,8 @@ struct QuantPart {
         case Scales::halved: return (blocks() + 7) / 8 * 32 + blocks() * 32;
         case Scales::zeros: return (blocks() + group - 1) / group * 48;
         case Scales::table: return (blocks() + 1) / 2 * 64;
+        case Scales::row: return 64;
+        case Scales::float8: return (blocks() + group - 1) / group * 64;
         }
         return 0;
     }
@@ -61,11 +66,12 @@ struct QuantInputBlock {
     float scale, sum, low, high;
 };
 
-/// Rows quantised to int8 in blocks of 32; for parts with a table, the rows themselves.
+/// Rows quantised to int8 in blocks of 32; for parts with a table or of floats, the rows themselves.
 struct QuantInput {
     const int8_t *values;            // [rows, columns]
     const QuantInputBlock *blocks;   // [rows, columns / 32]
     const float *floats;             // [rows, columns]
+    const uint16_t *pairs;           // [rows, columns] as `pair_b16` puts them, for `float8`; null: floats
     int64_t columns;
 };
 
@@ -84,6 +90,8 @@ struct QuantKernels {
     void (*quantise_f32)(const float *x, int64_t columns, int8_t *values, QuantInputBlock *blocks);
     void (*quantise_b16)(const uint16_t *x, int64_t columns, int8_t *values, QuantInputBlock *blocks);
     void (*widen_b16)(const uint16_t *x, int64_t columns, float *out);
+    /// Columns 0 2 1 3 of each four: what products of pairs want. Null where the CPU has none.
+    void (*pair_b16)(const uint16_t *x, int64_t columns, uint16_t *out);
     /// Rows [row, row_end) with tiles [tile, tile_end) of the part. A row's bits depend on it alone.
     void (*product)(const QuantPart &part, int64_t tile, int64_t tile_end, const QuantInput &x,
                     int64_t row, int64_t row_end, const QuantOutput &out);
@@ -92,6 +100,6 @@ struct QuantKernels {
 /// The best set for this CPU that tg_limit_cpu allows the thread; not to be asked inside `parallel`.
 const QuantKernels &quant_kernels() noexcept;
 
-extern const QuantKernels baseline_quant, avx2_quant, avx512_quant, vnni_quant;
+extern const QuantKernels baseline_quant, avx2_quant, avx512_quant, vnni_quant, bf16_quant;
 
 }  // namespace tg

@@ -144,10 +144,13 @@ TG_INLINE void load_scales(const QuantPart &part, const uint8_t *factors, int64_
         const uint8_t *own = factors + (part.blocks() + 7) / 8 * 64 + block * 32;
         scale = load_halves(whole) * load_bytes(own);
         minimum = -(load_halves(whole + 32) * load_bytes(own + 16));
+    } else if (Kind == Scales::row) {
+        scale = load(reinterpret_cast<const float *>(factors)) * part.table[0];
+        minimum = scale * -float(part.offset);
     } else {
         const uint8_t *own = factors + block / part.group * 48;
         scale = load_halves(own);
-        minimum = -(scale * load_bytes(own + 32));
+        minimum = -(scale * (load_bytes(own + 32) + float(part.offset)));
     }
 }
 
@@ -253,6 +256,117 @@ static void table_product(const QuantPart &part, int64_t tile, const QuantInput 
     for (int r = 0; r < Rows; ++r) out[r] = acc[r];
 }
 
+/// The 8-bit floats (e4m3) of one column of a lane's four.
+TG_INLINE v16 float8_values(u16x codes, int column) {
+    // Sign, exponent and fraction where a float has them; its exponent is then 120 too small.
+    const i16x bits = ((i16x)(codes << (24 - 8 * column)) >> 4) & (int32_t)0x87f00000;
+    return (v16)bits * 0x1p120f;
+}
+
+/// As tile_product for codes that are floats of 8 bits; the inputs stay what they are.
+template <int Rows>
+static void float8_product(const QuantPart &part, int64_t tile, const QuantInput &x, int64_t row,
+                           v16 *out) {
+    const uint8_t *codes = part.codes + tile * part.tile_bytes();
+    const uint8_t *factors = part.factors + tile * part.factor_bytes();
+    const float *inputs = x.floats + row * x.columns;
+    v16 acc[Rows] = {};
+    for (int64_t group = 0; group < part.columns; group += part.group * kBlock, factors += 64) {
+        const int64_t end = group + part.group * kBlock < part.columns ? group + part.group * kBlock
+                                                                       : part.columns;
+        v16 sums[2][Rows] = {};
+        for (int64_t column = group; column < end; column += 4) {
+            const u16x four = load_codes(codes + column * kTile);
+            for (int c = 0; c < 4; ++c) {
+                const v16 values = float8_values(four, c);
+                for (int r = 0; r < Rows; ++r) {
+                    sums[c % 2][r] += values * inputs[r * x.columns + column + c];
+                }
+            }
+        }
+        v16 scale;
+        __builtin_memcpy(&scale, factors, 64);
+        for (int r = 0; r < Rows; ++r) acc[r] += (sums[0][r] + sums[1][r]) * scale;
+    }
+    for (int r = 0; r < Rows; ++r) out[r] = acc[r];
+}
+
+#ifdef TG_QUANT_BF16
+/// The upper and lower bytes of every 8-bit float without sign as bf16, which holds each of them.
+struct Float8Bytes {
+    alignas(64) uint8_t upper[128], lower[128];
+    constexpr Float8Bytes() : upper{}, lower{} {
+        for (int code = 1; code < 128; ++code) {
+            int exponent = code >> 3, fraction = code & 7;
+            if (exponent == 0) {
+                for (exponent = 1; fraction < 8; --exponent) fraction *= 2;
+                fraction &= 7;
+            }
+            const int bits = (exponent + 120) << 7 | fraction << 4;
+            upper[code] = uint8_t(bits >> 8);
+            lower[code] = uint8_t(bits);
+        }
+    }
+};
+
+static constexpr Float8Bytes float8_bytes;
+
+TG_INLINE __m512 dot_pairs(__m512 acc, __m512i weights, const bf16 *pair) {
+    int32_t x;
+    __builtin_memcpy(&x, pair, 4);
+    return _mm512_dpbf16_ps(acc, (__m512bh)weights, (__m512bh)_mm512_set1_epi32(x));
+}
+
+/// As float8_product for inputs in bfloat16: products of pairs, whose bytes come from tables.
+template <int Rows>
+static void float8_pairs(const QuantPart &part, int64_t tile, const QuantInput &x, int64_t row,
+                         v16 *out) {
+    const uint8_t *codes = part.codes + tile * part.tile_bytes();
+    const uint8_t *factors = part.factors + tile * part.factor_bytes();
+    const bf16 *inputs = x.pairs + row * x.columns;
+    const __m512i upper0 = _mm512_load_si512(float8_bytes.upper);
+    const __m512i upper1 = _mm512_load_si512(float8_bytes.upper + 64);
+    const __m512i lower0 = _mm512_load_si512(float8_bytes.lower);
+    const __m512i lower1 = _mm512_load_si512(float8_bytes.lower + 64);
+    const __m512i sign = _mm512_set1_epi8(-128);
+    constexpr __mmask64 odd = 0xaaaaaaaaaaaaaaaa;
+    v16 acc[Rows] = {};
+    for (int64_t group = 0; group < part.columns; group += part.group * kBlock, factors += 64) {
+        const int64_t end = group + part.group * kBlock < part.columns ? group + part.group * kBlock
+                                                                       : part.columns;
+        __m512 sums[2][Rows];
+        for (int r = 0; r < Rows; ++r) sums[0][r] = sums[1][r] = _mm512_setzero_ps();
+        for (int64_t column = group; column < end; column += 4) {
+            const __m512i four = (__m512i)load_codes(codes + column * kTile);
+            const __m512i magnitude = _mm512_permutex2var_epi8(upper0, four, upper1);
+            const __m512i high = _mm512_ternarylogic_epi32(magnitude, four, sign, 0xf8);  // a | (b & c)
+            const __m512i low = _mm512_permutex2var_epi8(lower0, four, lower1);
+            // Columns 0 and 2 of the four, then 1 and 3.
+            const __m512i first = _mm512_mask_blend_epi8(odd, low, _mm512_slli_epi16(high, 8));
+            const __m512i second = _mm512_mask_blend_epi8(odd, _mm512_srli_epi16(low, 8), high);
+            for (int r = 0; r < Rows; ++r) {
+                const bf16 *at = inputs + r * x.columns + column;
+                sums[0][r] = dot_pairs(sums[0][r], first, at);
+                sums[1][r] = dot_pairs(sums[1][r], second, at + 2);
+            }
+        }
+        v16 scale;
+        __builtin_memcpy(&scale, factors, 64);
+        for (int r = 0; r < Rows; ++r) acc[r] += (v16)(sums[0][r] + sums[1][r]) * scale;
+    }
+    for (int r = 0; r < Rows; ++r) out[r] = acc[r];
+}
+
+static void pair_row(const bf16 *x, int64_t columns, bf16 *out) {
+    for (int64_t i = 0; i + 4 <= columns; i += 4) {
+        out[i] = x[i];
+        out[i + 1] = x[i + 2];
+        out[i + 2] = x[i + 1];
+        out[i + 3] = x[i + 3];
+    }
+}
+#endif
+
 template <typename T>
 TG_INLINE void store_tile(const QuantPart &part, int64_t tile, const v16 *sums, int64_t row,
                           int64_t rows, const QuantOutput &out) {
@@ -274,7 +388,7 @@ TG_INLINE void store_tile(const QuantPart &part, int64_t tile, const v16 *sums, 
 typedef void (*TileProduct)(const QuantPart &, int64_t, const QuantInput &, int64_t, v16 *);
 
 template <int Rows>
-static TileProduct tile_kernel(const QuantPart &part) {
+static TileProduct tile_kernel(const QuantPart &part, const QuantInput &x) {
     switch (part.scales) {
     case Scales::plain:
         if (part.bits == 4) return tile_product<4, Scales::plain, Rows>;
@@ -287,8 +401,16 @@ static TileProduct tile_kernel(const QuantPart &part) {
         if (part.bits == 4) return tile_product<4, Scales::nested, Rows>;
         return part.bits == 5 ? tile_product<5, Scales::nested, Rows> : nullptr;
     case Scales::halved: return part.bits == 6 ? tile_product<6, Scales::halved, Rows> : nullptr;
-    case Scales::zeros: return part.bits == 4 ? tile_product<4, Scales::zeros, Rows> : nullptr;
+    case Scales::zeros:
+        if (part.bits == 4) return tile_product<4, Scales::zeros, Rows>;
+        return part.bits == 8 ? tile_product<8, Scales::zeros, Rows> : nullptr;
     case Scales::table: return part.bits == 4 ? table_product<Rows> : nullptr;
+    case Scales::row: return part.bits == 8 ? tile_product<8, Scales::row, Rows> : nullptr;
+    case Scales::float8:
+#ifdef TG_QUANT_BF16
+        if (x.pairs) return float8_pairs<Rows>;
+#endif
+        return float8_product<Rows>;
     }
     return nullptr;
 }
@@ -301,14 +423,14 @@ static void product(const QuantPart &part, int64_t tile, int64_t tile_end, const
         int64_t taken = left;
         TileProduct kernel;
 #ifdef TG_QUANT_512
-        if (left == 1) kernel = tile_kernel<1>(part);
-        else if (left == 2) kernel = tile_kernel<2>(part);
-        else if (left <= 4) kernel = tile_kernel<4>(part);
-        else if (left <= 6) kernel = tile_kernel<6>(part);
-        else kernel = tile_kernel<8>(part), taken = left < 8 ? left : 8;
+        if (left == 1) kernel = tile_kernel<1>(part, x);
+        else if (left == 2) kernel = tile_kernel<2>(part, x);
+        else if (left <= 4) kernel = tile_kernel<4>(part, x);
+        else if (left <= 6) kernel = tile_kernel<6>(part, x);
+        else kernel = tile_kernel<8>(part, x), taken = left < 8 ? left : 8;
 #else
-        if (left == 1) kernel = tile_kernel<1>(part);
-        else kernel = tile_kernel<2>(part), taken = 2;
+        if (left == 1) kernel = tile_kernel<1>(part, x);
+        else kernel = tile_kernel<2>(part, x), taken = 2;
 #endif
         if (!kernel) return;
         for (int64_t t = tile; t < tile_end; ++t) {
@@ -362,7 +484,11 @@ static void widen_row(const bf16 *x, int64_t columns, float *out) {
 }
 
 static constexpr QuantKernels table(const char *name) {
-    return QuantKernels{name, 8, quantise<float>, quantise<bf16>, widen_row, product};
+#ifdef TG_QUANT_BF16
+    return QuantKernels{name, 8, quantise<float>, quantise<bf16>, widen_row, pair_row, product};
+#else
+    return QuantKernels{name, 8, quantise<float>, quantise<bf16>, widen_row, nullptr, product};
+#endif
 }
 
 #pragma clang diagnostic pop

@@ -12,6 +12,8 @@ struct KeptWeights {
         /// nil: dense.
         let layout: PackedLayout?
         let kind: String
+        /// GPTQ's groups of columns, where they are not in order.
+        var groups: [Int32] = []
     }
 
     /// `size`: bytes of a dense value.
@@ -40,10 +42,15 @@ struct KeptWeights {
             let isLayer = Source.role(name) == .layer
             // What is computed as one matrix is packed as a whole or not at all.
             let isPacked = stack.allSatisfy { $0.layout != nil }
+            var orders: Set<[Int32]> = []
             for matrix in stack {
                 let count = matrix.rows * matrix.columns
                 let packed = isPacked ? matrix.layout : nil
                 bytes += packed?.bytes(rows: matrix.rows, columns: matrix.columns) ?? count * size
+                // Matrices of one order of columns share its list.
+                if let packed, !matrix.groups.isEmpty, orders.insert(matrix.groups).inserted {
+                    bytes += packed.held(matrix.columns) * 4
+                }
                 if isLayer { values[packed == nil ? "" : matrix.kind, default: 0] += count }
             }
         }
@@ -68,9 +75,8 @@ struct KeptWeights {
         /// Whether a tensor belongs to another one's codes.
         static func isBeside(_ name: String) -> Bool {
             name.contains(".weight.") || name.hasSuffix(".SCB") || name.hasSuffix("_scale_inv")
-                || [".qzeros", ".scales", ".g_idx", ".weight_format"].contains {
-                    name.hasSuffix($0)
-                }
+                || [".qzeros", ".scales", ".g_idx", ".weight_format", ".activation_scale"]
+                    .contains { name.hasSuffix($0) }
         }
 
         /// What a matrix of this name is to its model.
@@ -102,7 +108,15 @@ struct KeptWeights {
                 let kind = entry.format.rawValue.lowercased()
                 return coded(name, rows, columns, layout, kind)
             }
-            if entry.format == .int8 { return coded(name, rows, columns, nil, "") }
+            let hasRows = checkpoint.tensors["\(name.dropLast(7)).SCB"] != nil
+            if entry.format == .int8, hasRows {
+                return coded(name, rows, columns, .row, "int8", isWide: true)
+            }
+            if entry.format == .float8e4m3, case .fp8(_, let tile) = quantisation {
+                let isWhole = tile >= columns || tile % 32 == 0
+                let layout = PackedLayout.float8(group: min(tile, columns) / 32)
+                return coded(name, rows, columns, isWhole ? layout : nil, "fp8", isWide: true)
+            }
             return floats(name, rows, columns)
         }
 
@@ -111,28 +125,35 @@ struct KeptWeights {
             guard entry.shape.count == 2 else { return nil }
             let base = name.dropLast(8)
             let isHalf = checkpoint.tensors["\(base).scales"]?.format == .float16
-            func layout(_ group: Int) -> PackedLayout? {
-                isHalf && group % 32 == 0 ? .zeros(group: group / 32) : nil
+            func layout(_ bits: Int, _ group: Int) -> PackedLayout? {
+                isHalf && group % 32 == 0 ? .zeros(bits: bits, group: group / 32) : nil
             }
             switch quantisation {
             case .awq(let group):
                 let (rows, columns) = (entry.shape[1] * 8, entry.shape[0])
-                return coded(name, rows, columns, layout(group ?? columns), "awq")
+                return coded(name, rows, columns, layout(4, group ?? columns), "awq")
             case .gptq(let bits, let group, _):
                 let (rows, columns) = (entry.shape[1], entry.shape[0] * 32 / bits)
                 let size = group ?? columns
-                let order = checkpoint.tensors["\(base).g_idx"]
-                let keeps = bits == 4 && order.map { isPlain($0, size) } ?? true
-                return coded(name, rows, columns, keeps ? layout(size) : nil, "gptq")
+                let kind = bits == 4 ? "gptq" : "gptq8"
+                let groups = order(checkpoint.tensors["\(base).g_idx"], size)
+                let kept =
+                    groups.isEmpty
+                    ? layout(bits, size)
+                    : isHalf ? .ordered(bits: bits, groups: groups) : nil
+                var matrix = coded(name, rows, columns, kept, kind, isWide: bits == 8)
+                if case .ordered = matrix.layout { matrix.groups = groups }
+                return matrix
             default: return nil
             }
         }
 
-        /// Whether each column belongs to the group that its place says.
-        private func isPlain(_ order: TensorEntry, _ size: Int) -> Bool {
-            (0..<order.bytes.count / 4).allSatisfy {
-                Int(order.bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Int32.self)) == $0 / size
+        /// The group of each column; none where its place says it.
+        private func order(_ list: TensorEntry?, _ size: Int) -> [Int32] {
+            let groups = (0..<(list?.bytes.count ?? 0) / 4).map {
+                list?.bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Int32.self) ?? 0
             }
+            return groups.enumerated().allSatisfy { Int($1) == $0 / size } ? [] : groups
         }
 
         /// bitsandbytes' 4 bits: the state beside them knows the shape.
@@ -156,10 +177,16 @@ struct KeptWeights {
             _ rows: Int,
             _ columns: Int,
             _ layout: PackedLayout?,
-            _ kind: String
+            _ kind: String,
+            isWide: Bool = false
         ) -> Matrix {
             guard form != .dense else { return dense(rows, columns) }
             guard let layout, layout.holds(columns) else { return floats(name, rows, columns) }
+            // Codes of 8 bits go to 4 where that is asked for.
+            if isWide, case .quantised(let wanted) = form, Self.role(name).limit(wanted) != .int8 {
+                let narrow = floats(name, rows, columns)
+                if narrow.layout != nil { return narrow }
+            }
             return Matrix(rows: rows, columns: columns, layout: layout, kind: kind)
         }
 
@@ -191,8 +218,12 @@ enum PackedLayout {
     case nested(bits: Int)
     case halved
     /// Blocks of 32 that share a scale.
-    case zeros(group: Int)
+    case zeros(bits: Int, group: Int)
+    /// The same, in columns by the groups that are listed, each filled up to whole blocks.
+    case ordered(bits: Int, groups: [Int32])
     case table
+    case row
+    case float8(group: Int)
 
     /// That of a GGUF format; nil for others.
     init?(_ format: TensorFormat) {
@@ -212,22 +243,44 @@ enum PackedLayout {
     /// Whether rows of `columns` are whole blocks.
     func holds(_ columns: Int) -> Bool {
         if case .table = self { return columns > 0 && columns % 64 == 0 }
-        return columns > 0 && columns % 32 == 0
+        return columns > 0 && columns % 32 == 0 && held(columns) <= columns + columns / 4
+    }
+
+    /// Columns as they lie.
+    func held(_ columns: Int) -> Int {
+        guard case .ordered(_, let groups) = self else { return columns }
+        return Self.starts(of: groups).last ?? columns
+    }
+
+    /// Where groups start, if each is filled up to whole blocks, and where the last one ends.
+    private static func starts(of groups: [Int32]) -> [Int] {
+        var counts: [Int32: Int] = [:]
+        for group in groups { counts[group, default: 0] += 1 }
+        return counts.sorted { $0.key < $1.key }.reduce(into: [0]) { starts, group in
+            starts.append((starts.last ?? 0) + (group.value + 31) / 32 * 32)
+        }
     }
 
     /// Tiles of 16 rows, blocks of 32 columns.
     func bytes(rows: Int, columns: Int) -> Int {
-        let blocks = columns / 32
+        let blocks = held(columns) / 32
         let wholes = (blocks + 7) / 8
+        func groups(_ size: Int) -> Int { size > 0 ? (blocks + size - 1) / size : 1 }
         let (bits, factors): (Int, Int) =
             switch self {
             case .plain(let bits): (bits, blocks * 32)
             case .minimum(let bits): (bits, blocks * 64)
             case .nested(let bits): (bits, wholes * 64 + blocks * 32)
             case .halved: (6, wholes * 32 + blocks * 32)
-            case .zeros(let group): (4, (blocks + group - 1) / group * 48)
+            case .zeros(let bits, let group): (bits, groups(group) * 48)
+            case .ordered(let bits, let list):
+                (bits, groups(Self.starts(of: list).dropLast().reduce(0, gcd) / 32) * 48)
             case .table: (4, (blocks + 1) / 2 * 64)
+            case .row: (8, 64)
+            case .float8(let group): (8, groups(group) * 64)
             }
         return ((rows + 15) / 16 * (blocks * 64 * bits + factors) + 63) / 64 * 64
     }
+
+    private func gcd(_ a: Int, _ b: Int) -> Int { b == 0 ? a : gcd(b, a % b) }
 }

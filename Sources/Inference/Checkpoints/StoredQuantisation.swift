@@ -10,7 +10,7 @@ public enum StoredQuantisation: Equatable, Sendable {
     case awq(group: Int?)
     /// GPTQ; `offset` is added to stored zero points (1 in the first version of the format).
     case gptq(bits: Int, group: Int?, offset: Int)
-    /// 8-bit floats in tiles of `rows` × `columns` that share a scale.
+    /// 8-bit floats in tiles of `rows` × `columns` that share a scale; a tile may be larger than a weight.
     case fp8(rows: Int, columns: Int)
 
     /// Reads the config of a model, or of the text model inside it.
@@ -57,7 +57,11 @@ public enum StoredQuantisation: Equatable, Sendable {
             let offset = format == "gptq_v2" ? 0 : 1
             self = .gptq(bits: bits, group: try group(), offset: offset)
         case "fp8":
-            let sides = found["weight_block_size"]?.array?.compactMap(\.int) ?? []
+            guard let size = found["weight_block_size"], size != .null else {
+                self = .fp8(rows: 1_048_576, columns: 1_048_576)
+                return
+            }
+            let sides = size.array?.compactMap(\.int) ?? []
             guard sides.count == 2, sides.allSatisfy({ (1...1_048_576).contains($0) }) else {
                 throw refuse("weight_block_size", "no pair of sizes", "tiles such as [128, 128]")
             }
@@ -68,10 +72,13 @@ public enum StoredQuantisation: Equatable, Sendable {
 }
 
 extension StoredQuantisation {
-    /// Whether `quantize` leaves its codes as they are: 8-bit floats count as floats.
-    public var keepsCodes: Bool {
+    /// Whether `quantize` leaves its codes as they are: those of 8 bits go to 4 where that is wanted.
+    ///
+    /// bitsandbytes' config does not say how many bits its weights have.
+    public func keepsCodes(beside wish: Quantisation) -> Bool {
         switch self {
-        case .none, .fp8: false
+        case .none: false
+        case .fp8, .gptq(bits: 8, _, _): wish == .int8
         case .bitsandbytes, .awq, .gptq: true
         }
     }

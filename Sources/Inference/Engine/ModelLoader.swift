@@ -100,7 +100,9 @@ struct ModelLoader {
         if wish == "float16", dtype != .float16 {
             log.warning("float16 is slow on this CPU: computing in \(dtype.rawValue)")
         }
-        if case .quantised(let wish) = form, stored.keepsCodes || checkpoint.isGGUF {
+        if case .quantised(let wish) = form,
+            stored.keepsCodes(beside: wish) || checkpoint.isGGUF
+        {
             log.notice("what is quantised stays so: \(wish.rawValue) is for the rest")
         }
         return (dtype, form)

@@ -128,12 +128,14 @@ public final class WeightReader {
             weight.withSource { tg_packs_source($0, Int64(weight.columns), packing) }
         }
         guard form != .dense else { return nil }
-        if !weight.isFloat, fits(TG_PACK_STORED) { return TG_PACK_STORED }
+        let keepsCodes = !weight.isFloat && fits(TG_PACK_STORED)
+        let stored = keepsCodes ? TG_PACK_STORED : nil
         guard case .quantised(let wanted) = form,
             !(role == .layer && StoredQuantisation.isLeft(name, skipped)),
-            let packing = role.limit(wanted)?.packing, fits(packing)
-        else { return nil }
-        return packing
+            let kind = role.limit(wanted), fits(kind.packing),
+            !keepsCodes || (weight.isWide && kind != .int8)
+        else { return stored }
+        return kind.packing
     }
 
     /// The weight `name` of exactly `[rows, columns]`, however it is stored.

@@ -306,7 +306,7 @@ CHECKPOINTS: dict[str, tuple[object, Make]] = {
     ),
     "bnb-int8": (llama(), lambda m, f: bitsandbytes(m, f, torch.float16, load_in_8bit=True)),
     "fp8": (qwen3(intermediate_size=128), lambda m, f: fp8(m, f, (32, 32), ["lm_head"])),
-    "fp8-partial": (llama(), lambda m, f: fp8(m, f, (40, 48), ["lm_head", "layers.0.mlp.up_proj"])),
+    "fp8-partial": (llama(), lambda m, f: fp8(m, f, (40, 64), ["lm_head", "layers.0.mlp.up_proj"])),
     "awq": (
         qwen2(tie_word_embeddings=True),
         lambda m, f: packed(m, f, AWQ, 32),

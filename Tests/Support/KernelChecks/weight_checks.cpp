@@ -103,7 +103,33 @@ std::vector<Packed> every_kind(int64_t rows, int64_t columns) {
         awq.zeros = zeros.data();
         awq.block_columns = 64;
         check(tg_pack_source(begin("AWQ"), rows, &awq, TG_PACK_STORED));
+        // GPTQ's layout: words of 4 columns; zero points of the first version go up to 256.
+        words.resize(static_cast<size_t>(columns * rows / 4));
+        for (uint32_t &w : words) w = noise_source()();
+        for (int16_t &z : zeros) z = int16_t(noise_source()() % 256 + 1);
+        zeros[0] = 256;
+        awq.format = TG_FORMAT_GPTQ8;
+        awq.data = words.data();
+        awq.bytes = int64_t(words.size() * 4);
+        awq.zeros = zeros.data();
+        check(tg_pack_source(begin("GPTQ 8"), rows, &awq, TG_PACK_STORED));
     }
+    std::vector<uint8_t> bytes(static_cast<size_t>(rows * columns));
+    for (uint8_t &b : bytes) b = uint8_t(noise_source()());
+    const std::vector<float> scales = noise(rows * ((columns + 63) / 64), 0.01f);
+    tg_source eight{};
+    eight.format = TG_FORMAT_INT8;
+    eight.data = bytes.data();
+    eight.bytes = rows * columns;
+    eight.scales = scales.data();
+    eight.scale_count = rows;
+    check(tg_pack_source(begin("int8 by row"), rows, &eight, TG_PACK_STORED));
+    for (uint8_t &b : bytes) b = (b & 127) == 127 ? 0x81 : b;
+    eight.format = TG_FORMAT_F8_E4M3;
+    eight.block_rows = 24;
+    eight.block_columns = 64;
+    eight.scale_count = (rows + 23) / 24 * ((columns + 63) / 64);
+    check(tg_pack_source(begin("float8"), rows, &eight, TG_PACK_STORED));
     return answer;
 }
 
@@ -185,4 +211,24 @@ KERNEL_CHECK(products, "products of few rows with quantised weights are those of
             });
         }
     }
+}
+
+KERNEL_CHECK(columns, "columns are taken by their numbers, and put back") {
+    const std::vector<int32_t> from{4, 0, -1, 6, 2, -1, 5};
+    each_type([&](tg_dtype type) {
+        const Tensor x(noise(3 * 8), {3, 8}, type);
+        Memory taken(type, 3 * 7), back(type, 3 * 8);
+        launch_take_columns(type, x.data(), 3, 8, from.data(), 7, false, taken.data());
+        launch_convert(TG_F32, std::vector<float>(24, 1.5f).data(), type, back.data(), 24);
+        launch_take_columns(type, taken.data(), 3, 8, from.data(), 7, true, back.data());
+        const std::vector<float> given = x.floats();
+        std::vector<float> wanted, returned(24, 1.5f);
+        for (size_t row = 0; row < 3; ++row)
+            for (const int32_t column : from) {
+                wanted.push_back(column < 0 ? 0 : given[row * 8 + size_t(column)]);
+                if (column >= 0) returned[row * 8 + size_t(column)] = given[row * 8 + size_t(column)];
+            }
+        expect_equal("taken", taken.floats(), wanted);
+        expect_equal("put back", back.floats(), returned);
+    });
 }

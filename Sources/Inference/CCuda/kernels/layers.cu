@@ -196,6 +196,17 @@ __device__ void take_rows(const T *table, i64 table_rows, int columns, const int
     copy_row<T>(inside ? table + i64(row) * columns : nullptr, out + i64(blockIdx.x) * columns, columns);
 }
 
+/// A row's columns by their numbers, -1 gives a zero; or the way back. Blocks along y share a row.
+template <typename T>
+__device__ void take_columns(const T *x, int columns, const int *from, int count, bool back, T *out) {
+    const i64 row = blockIdx.x;
+    for (int i = int(blockIdx.y * blockDim.x + threadIdx.x); i < count; i += int(gridDim.y * blockDim.x)) {
+        const int column = from[i];
+        if (!back) out[row * count + i] = column < 0 ? narrow<T>(0) : x[row * columns + column];
+        else if (column >= 0) out[row * columns + column] = x[row * count + i];
+    }
+}
+
 /// Tiles of 32 × 32, a block of 32 × 8 threads each.
 template <typename T>
 __device__ void transpose(const T *x, int rows, int columns, T *out) {
@@ -254,6 +265,9 @@ __device__ void mix(const float *table, int table_rows, int columns, const int *
     TG_KERNEL(256, take_rows_##suffix,                                                                       \
               (const T *table, i64 table_rows, int columns, const int *rows, T *out),                        \
               take_rows(table, table_rows, columns, rows, out))                                              \
+    TG_KERNEL(256, take_columns_##suffix,                                                                    \
+              (const T *x, int columns, const int *from, int count, bool back, T *out),                      \
+              take_columns(x, columns, from, count, back, out))                                              \
     TG_KERNEL(256, transpose_##suffix, (const T *x, int rows, int columns, T *out),                          \
               transpose(x, rows, columns, out))                                                              \
     TG_KERNEL(256, convert_##suffix##_f32, (const T *x, float *out, i64 count), convert(x, out, count))      \

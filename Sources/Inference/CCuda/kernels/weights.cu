@@ -9,14 +9,14 @@
 struct Part {
     int bits;
     u8 scales;
-    int offset;
+    int offset, order;
     i64 first, rows, columns, group;
     const u8 *codes, *factors;
     float table[16];
 };
 
 /// As tg::Scales.
-enum { kPlain, kMinimum, kNested, kHalved, kZeros, kTable };
+enum { kPlain, kMinimum, kNested, kHalved, kZeros, kTable, kRow, kFloat8 };
 
 constexpr int kTileRows = 16, kBlockColumns = 32;
 
@@ -39,11 +39,14 @@ __device__ __forceinline__ const u8 *tile_factors(const Part &part, i64 tile) {
     case kHalved: bytes = (blocks + 7) / 8 * 32 + blocks * 32; break;
     case kZeros: bytes = (blocks + part.group - 1) / part.group * 48; break;
     case kTable: bytes = (blocks + 1) / 2 * 64; break;
+    case kRow: bytes = 64; break;
+    case kFloat8: bytes = (blocks + part.group - 1) / part.group * 64; break;
     }
     return part.factors + tile * bytes;
 }
 
-/// A value is scale · (code - offset) + minimum; of a table, scale · its entry.
+/// A value is scale · (code - offset) + minimum; of a table, scale · its entry; of 8-bit floats as
+/// float8_values has them, scale · the code.
 struct Factors {
     float scale[4], offset[4], minimum[4];
 };
@@ -95,7 +98,17 @@ __device__ __forceinline__ void fetch_factors(const Part &part, const u8 *factor
         const u8 *own = factors + 48 * (b / part.group);
         halves(own, rows, out.scale);
 #pragma unroll
-        for (int k = 0; k < 4; ++k) out.offset[k] = float(own[32 + 4 * rows + k]);
+        for (int k = 0; k < 4; ++k) out.offset[k] = float(own[32 + 4 * rows + k]) + float(part.offset);
+        break;
+    }
+    case kRow:
+    case kFloat8: {
+        const auto four = read_pack<float, 4>(factors + (S == kRow ? 0 : 64 * (b / part.group)) + 16 * rows);
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+            out.scale[k] = S == kRow ? four.at[k] : four.at[k] * 256;
+            out.offset[k] = float(part.offset);
+        }
         break;
     }
     case kTable: {
@@ -131,8 +144,20 @@ __device__ __forceinline__ float shifted(u32 bytes, int which, float offset) {
     return __int_as_float(int(__byte_perm(bytes, 0x4b000000u, 0x7650u | u32(which)))) - (8388608.0f + offset);
 }
 
-/// The part's table where the threads of the block can index it.
-__device__ __forceinline__ const float *shared_table(const Part &part) {
+/// The 8-bit floats (e4m3) of a word divided by 256: halves have one bit of exponent more.
+__device__ __forceinline__ void float8_values(u32 codes, float (&out)[4]) {
+    const u32 even = (codes << 8 & 0x80008000u) | (codes << 7 & 0x3f803f80u);
+    const u32 odd = (codes & 0x80008000u) | (codes >> 1 & 0x3f803f80u);
+    out[0] = half_value(u16(even));
+    out[1] = half_value(u16(odd));
+    out[2] = half_value(u16(even >> 16));
+    out[3] = half_value(u16(odd >> 16));
+}
+
+/// The part's table where the threads of the block can index it; where one entry is used, where it lies.
+template <int S>
+__device__ __forceinline__ const float *table_of(const Part &part) {
+    if (S != kTable) return part.table;
     __shared__ float entries[16];
     if (threadIdx.x < 16) entries[threadIdx.x] = part.table[threadIdx.x];
     __syncthreads();
@@ -143,10 +168,15 @@ __device__ __forceinline__ const float *shared_table(const Part &part) {
 template <int S>
 __device__ __forceinline__ void values_of(u32 codes, const Factors &factors, int k, const float *table,
                                           float (&out)[4]) {
+    if (S == kFloat8) float8_values(codes, out);
 #pragma unroll
     for (int m = 0; m < 4; ++m) {
         if (S == kTable) {
             out[m] = __fmul_rn(table[codes >> (8 * m) & 15], factors.scale[k]);
+        } else if (S == kFloat8) {
+            out[m] = __fmul_rn(out[m], factors.scale[k]);
+        } else if (S == kRow) {
+            out[m] = __fmul_rn(__fmul_rn(shifted(codes, m, factors.offset[k]), factors.scale[k]), table[0]);
         } else {
             const float whole = shifted(codes, m, factors.offset[k]);
             out[m] = __fadd_rn(__fmul_rn(factors.scale[k], whole), factors.minimum[k]);
@@ -157,7 +187,7 @@ __device__ __forceinline__ void values_of(u32 codes, const Factors &factors, int
 /// Rows [row, row + rows) of the part. Blocks along y have a tile, their warps a block of columns each.
 template <int Bits, int S, typename T>
 __device__ void unpack(const Part &part, i64 row, i64 rows, T *out) {
-    const float *table = S == kTable ? shared_table(part) : nullptr;
+    const float *table = table_of<S>(part);
     const int warps = int(blockDim.x) / kLanes, lane = int(threadIdx.x) % kLanes;
     const int b = int(blockIdx.x) * warps + int(threadIdx.x) / kLanes;
     if (b >= part.columns / kBlockColumns) return;
@@ -186,7 +216,7 @@ __device__ void unpack(const Part &part, i64 row, i64 rows, T *out) {
 /// The rows `ids` of the whole weight that are this part's, a block each.
 template <int Bits, int S, typename T>
 __device__ void unpack_rows(const Part &part, const int *ids, T *out) {
-    const float *table = S == kTable ? shared_table(part) : nullptr;
+    const float *table = table_of<S>(part);
     const i64 row = ids[blockIdx.x] - part.first;
     if (row < 0 || row >= part.rows) return;
     const i64 tile = row / kTileRows;
@@ -224,11 +254,13 @@ __device__ __forceinline__ void multiply_quad(const u8 *block, int four, int qua
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
         float w[4];
+        if (S == kFloat8) float8_values(codes.at[k], w);
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
+        for (int i = 0; i < 4 && S != kFloat8; ++i) {
             w[i] =
                 S == kTable ? table[codes.at[k] >> (8 * i) & 15] : shifted(codes.at[k], i, factors.offset[k]);
         }
+        const float scale = S == kRow ? factors.scale[k] * table[0] : factors.scale[k];
 #pragma unroll
         for (int m = 0; m < M; ++m) {
             float dot = 0, sum = 0;
@@ -237,7 +269,7 @@ __device__ __forceinline__ void multiply_quad(const u8 *block, int four, int qua
                 dot += w[i] * in[m][i];
                 sum += in[m][i];
             }
-            sums[k][m] += factors.scale[k] * dot;
+            sums[k][m] += scale * dot;
             if (S == kMinimum || S == kNested) sums[k][m] += factors.minimum[k] * sum;
         }
     }
@@ -247,7 +279,7 @@ __device__ __forceinline__ void multiply_quad(const u8 *block, int four, int qua
 template <int Bits, int S, int M, typename T>
 __device__ void packed_gemv(const Part &part, const T *x, int inputs, const void *bias, int out_type,
                             void *out, i64 stride) {
-    const float *table = S == kTable ? shared_table(part) : nullptr;
+    const float *table = table_of<S>(part);
     const int warps = int(blockDim.x) / kLanes, warp = int(threadIdx.x) / kLanes,
               lane = int(threadIdx.x) % kLanes;
     const i64 tile = blockIdx.x;
@@ -327,5 +359,6 @@ __device__ void packed_gemv(const Part &part, const T *x, int inputs, const void
     TG_PACKED(T, suffix, 4, kMinimum)                                                                        \
     TG_PACKED(T, suffix, 4, kNested) TG_PACKED(T, suffix, 4, kZeros) TG_PACKED(T, suffix, 4, kTable)         \
         TG_PACKED(T, suffix, 5, kPlain) TG_PACKED(T, suffix, 5, kMinimum) TG_PACKED(T, suffix, 5, kNested)   \
-            TG_PACKED(T, suffix, 6, kHalved) TG_PACKED(T, suffix, 8, kPlain)
+            TG_PACKED(T, suffix, 6, kHalved) TG_PACKED(T, suffix, 8, kPlain) TG_PACKED(T, suffix, 8, kZeros) \
+                TG_PACKED(T, suffix, 8, kRow) TG_PACKED(T, suffix, 8, kFloat8)
 TG_EACH_TYPE(TG_WEIGHTS)

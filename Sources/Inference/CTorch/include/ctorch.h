@@ -255,7 +255,7 @@ int64_t tg_packed_bytes(tg_packed w) TG_NOEXCEPT;
 tg_tensor tg_packed_linear(tg_tensor x, tg_packed w, tg_tensor bias, tg_dtype out) TG_NOEXCEPT;
 // The values of some rows; an id outside 0..<N is an error.
 tg_tensor tg_packed_embedding(tg_packed w, const int32_t *ids, int64_t count, tg_dtype out) TG_NOEXCEPT;
-// "vnni", "avx512", "avx2" or "baseline".
+// "bf16", "vnni", "avx512", "avx2" or "baseline".
 const char *tg_packed_cpu(void) TG_NOEXCEPT;
 
 // Sampling -------------------------------------------------------------------------------------
