@@ -133,7 +133,7 @@ void product(const at::Tensor &x, const at::Tensor &w, const at::Tensor &bias, c
 at::Tensor CudaDevice::linear(const at::Tensor &x, const at::Tensor &w, const at::Tensor *bias) {
     at::Tensor out = empty({x.size(0), w.size(0)}, x.scalar_type());
     // Few rows read the weight once, and a kernel of our own does that without more.
-    const bool few = x.size(0) <= 4 && x.scalar_type() != at::kFloat;
+    const bool few = x.size(0) <= kFewRows && x.scalar_type() != at::kFloat;
     platform::perform([=, added = bias ? *bias : at::Tensor()] {
         if (few) {
             launch_gemv(code(x), data(x), x.size(0), data(w), added.defined() ? data(added) : nullptr,

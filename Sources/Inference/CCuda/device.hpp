@@ -105,6 +105,9 @@ class CudaDevice final : public Device {
     void take_over(tg_packed_s &w) override;
     at::Tensor packed_linear(const at::Tensor &x, const tg_packed_s &w, const at::Tensor *bias,
                              at::ScalarType out) override;
+    bool joins(const at::Tensor &x) const override;
+    at::Tensor joined_linear(const at::Tensor &x, const at::Tensor *w, const tg_packed_s *packed,
+                             const tg_around &around) override;
     at::Tensor packed_embedding(const tg_packed_s &w, const int32_t *ids, int64_t count,
                                 at::ScalarType out) override;
     void copy(const void *from, void *to, int64_t bytes) override;

@@ -72,9 +72,22 @@ void launch_take_columns(tg_dtype type, const void *x, int64_t rows, int64_t col
 void launch_add_in_place(tg_dtype type, void *to, const void *from, int64_t count);
 void launch_mix_rows(const float *table, int64_t table_rows, int64_t columns, const int32_t *rows,
                      const float *weights, int64_t count, int64_t taps, float *out);
-// out [rows, n] = x [rows, k] · w [n, k]ᵀ + bias (or null), for up to 8 rows.
+// What a product with few rows does besides; each is rounded as the operation of its own rounds.
+struct ProductAround {
+    const void *norm = nullptr;   // [k]: rms_norm of the inputs before
+    const void *sum = nullptr;    // [rows, n]: is added behind; may be `out`
+    float eps = 0;                // the norm's
+    bool gated = false;           // swiglu behind: out is [rows, n / 2]
+    bool wide = false;            // out is float32 of the rounded values
+};
+/// Rows up to which the own product beats a library's: each weight is multiplied by every row in float32, which
+/// from 5 rows on takes longer than reading it.
+constexpr int64_t kFewRows = 4;
+// Whether inputs of k columns fit where a norm or a gate needs them.
+bool gemv_takes(tg_dtype type, int64_t rows, int64_t k, const ProductAround &around);
+// out [rows, n] = x [rows, k] · w [n, k]ᵀ + bias (or null), for up to kFewRows rows.
 void launch_gemv(tg_dtype type, const void *x, int64_t rows, const void *w, const void *bias, void *out,
-                 int64_t n, int64_t k);
+                 int64_t n, int64_t k, const ProductAround &around = {});
 void launch_transpose(tg_dtype type, const void *x, int64_t rows, int64_t columns, void *out);
 
 // Attention --------------------------------------------------------------------------------------

@@ -121,13 +121,48 @@ void launch_transpose(tg_dtype type, const void *x, int64_t rows, int64_t column
           {32, 8, 1}, 0, x, whole(rows), whole(columns), out);
 }
 
+namespace {
+
+/// As the kernels declare it.
+struct Around {
+    const void *norm, *sum;
+    float eps;
+    int wide;
+};
+
+/// Inputs, and a norm's weight, in shared memory: in whole turns of a warp.
+int64_t staged_bytes(tg_dtype type, int64_t inputs, int64_t k, bool norm) {
+    const int64_t turn = kLanes * pack_of(type);
+    return (inputs + norm) * ceiling(k, turn) * turn * element_size(type);
+}
+
+int64_t inputs_for(int64_t rows) { return rows <= 2 ? rows : 4; }
+
+}  // namespace
+
+bool gemv_takes(tg_dtype type, int64_t rows, int64_t k, const ProductAround &around) {
+    if (rows > kFewRows) return false;
+    return !(around.norm || around.gated) ||
+           staged_bytes(type, inputs_for(rows), k, around.norm) <= 96 << 10;
+}
+
 void launch_gemv(tg_dtype type, const void *x, int64_t rows, const void *w, const void *bias, void *out,
-                 int64_t n, int64_t k) {
+                 int64_t n, int64_t k, const ProductAround &around) {
     if (rows == 0 || n == 0) return;
-    if (rows > 8) throw std::runtime_error(std::to_string(rows) + " rows for a product with few");
-    const int64_t inputs = rows <= 2 ? rows : rows <= 4 ? 4 : 8;
-    start("gemv_" + std::to_string(inputs) + suffix(type), {blocks(ceiling(n, 16)), 1, 1}, {256, 1, 1}, 0, x,
-          int(rows), w, bias, out, whole(n), whole(k));
+    if (!gemv_takes(type, rows, k, around)) {
+        throw std::runtime_error(std::to_string(rows) + " rows of " + std::to_string(k) +
+                                 " for a product with few");
+    }
+    int64_t inputs = inputs_for(rows), bytes = staged_bytes(type, inputs, k, around.norm);
+    // Without need, inputs do not take the shared memory in which other blocks could be.
+    const bool staged = around.norm || around.gated || bytes <= 48 << 10;
+    if (!staged) bytes = 0, inputs = inputs < 2 ? 2 : inputs;
+    const int64_t groups = around.gated ? n / 2 : inputs == 1 ? n : ceiling(n, 2);
+    const Around given{around.norm, around.sum, around.eps, around.wide};
+    start((around.gated ? "gemv_gated_" : staged ? "gemv_staged_" : "gemv_plain_") + std::to_string(inputs) +
+              suffix(type),
+          {blocks(ceiling(groups, 8)), 1, 1}, {256, 1, 1}, unsigned(bytes), x, int(rows), w, bias, out,
+          whole(n), whole(k), given);
 }
 
 }  // namespace tg::device

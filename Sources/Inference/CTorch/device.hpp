@@ -90,6 +90,10 @@ class Device {
     virtual void take_over(tg_packed_s &w) = 0;
     virtual at::Tensor packed_linear(const at::Tensor &x, const tg_packed_s &w, const at::Tensor *bias,
                                      at::ScalarType out) = 0;
+    virtual bool joins(const at::Tensor &x) const = 0;
+    /// `w` or `packed`.
+    virtual at::Tensor joined_linear(const at::Tensor &x, const at::Tensor *w, const tg_packed_s *packed,
+                                     const tg_around &around) = 0;
     virtual at::Tensor packed_embedding(const tg_packed_s &w, const int32_t *ids, int64_t count,
                                         at::ScalarType out) = 0;
     /// Copies positions 0..<count of one sequence's memory, `bytes` in all.

@@ -174,7 +174,7 @@ public final class Decoder: CausalLanguageModel {
         if step.outputRows.count != step.rowCount || step.outputRows != Array(0..<step.rowCount) {
             x = x.takingRows(step.outputRows)
         }
-        return head.logits(norm(x))  // [outputs, V]
+        return head.logits(x, of: norm)  // [outputs, V]
     }
 }
 
@@ -200,8 +200,9 @@ struct DecoderBlock {
     }
 
     func callAsFunction(_ x: inout Residual, _ step: Step, _ turns: RotaryEmbedding.Turns) {
-        x.add(attention(x.normed(inputNorm), step, turns))
-        x.add(mlp(x.normed(outputNorm)))
+        let rows = x.product(attention.qkv, of: inputNorm)  // [T, (H + 2 · G) · E]
+        x.add(attention.output, of: attention(rows, step, turns))  // [T, H · E] to [T, D]
+        mlp.add(to: &x, of: outputNorm)
     }
 }
 
@@ -234,9 +235,7 @@ private struct DecoderAttention {
         self.layer = layer
     }
 
-    func callAsFunction(_ x: Tensor, _ step: Step, _ turns: RotaryEmbedding.Turns) -> Tensor {
-        let rows = qkv(x)  // [T, (H + 2 · G) · E]
-        let mixed = attention(rows, norms: norms, turns: turns, layer: layer, runs: step.runs)
-        return output(mixed)  // [T, H · E] to [T, D]
+    func callAsFunction(_ rows: Tensor, _ step: Step, _ turns: RotaryEmbedding.Turns) -> Tensor {
+        attention(rows, norms: norms, turns: turns, layer: layer, runs: step.runs)
     }
 }

@@ -33,4 +33,10 @@ public struct Linear {
         case .packed(let weight): x.linear(weight, bias: bias, as: .float32)
         }
     }
+
+    /// The logits of the norm of `x`.
+    public func logits(_ x: Tensor, of norm: RMSNorm) -> Tensor {
+        guard x.joinsProducts else { return logits(norm(x)) }
+        return x.joinedLinear(weight, bias: bias, norm: (norm.weight, norm.epsilon), wide: true)
+    }
 }

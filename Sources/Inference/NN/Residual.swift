@@ -27,6 +27,32 @@ public struct Residual {
         return norm(adding: added, to: sum)
     }
 
+    /// `linear` of the norm of the rows; `gated`: of its answer, `silu(first half) · second half`.
+    public mutating func product(_ linear: Linear, of norm: RMSNorm, gated: Bool = false) -> Tensor
+    {
+        guard sum.joinsProducts else {
+            let answer = linear(normed(norm))
+            return gated ? answer.swiglu() : answer
+        }
+        settle()
+        return sum.joinedLinear(
+            linear.weight,
+            bias: linear.bias,
+            norm: (norm.weight, norm.epsilon),
+            gated: gated
+        )
+    }
+
+    /// Adds `linear` of `rows`.
+    public mutating func add(_ linear: Linear, of rows: Tensor) {
+        settle()
+        if isOwn, rows.joinsProducts {
+            sum = rows.joinedLinear(linear.weight, bias: linear.bias, sum: sum)
+        } else {
+            pending = linear(rows)
+        }
+    }
+
     /// The rows.
     public mutating func settled() -> Tensor {
         settle()

@@ -11,6 +11,12 @@ public struct SwiGLU {
         self.down = down
     }
 
+    /// Adds the layer of the norm of `x`.
+    public func add(to x: inout Residual, of norm: RMSNorm) {
+        let inner = x.product(gateUp, of: norm, gated: true)  // [T, I]
+        x.add(down, of: inner)
+    }
+
     /// `[T, D]` to `[T, D]`.
     public func callAsFunction(_ x: Tensor) -> Tensor { down(gateUp(x).swiglu()) }
 }

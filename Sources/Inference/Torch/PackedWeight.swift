@@ -43,6 +43,41 @@ public enum WeightMatrix {
 }
 
 extension Tensor {
+    /// Whether a product of these rows is quick together with what stands around it: `joinedLinear`.
+    package var joinsProducts: Bool { tg_joins(handle) }
+
+    /// `self [T, K] · weight [N, K]ᵀ + bias [N]` on the device, at once with what stands around it.
+    ///
+    /// `norm`: `rmsNorm` before. `gated`: `swiglu` behind. `sum`: the product is added to it in place, and it is the
+    /// answer. `wide`: the answer is float32.
+    package func joinedLinear(
+        _ weight: WeightMatrix,
+        bias: Tensor?,
+        norm: (weight: Tensor, epsilon: Float)? = nil,
+        gated: Bool = false,
+        sum: Tensor? = nil,
+        wide: Bool = false
+    ) -> Tensor {
+        for given in [bias, norm?.weight, sum].compactMap({ $0 }) where !given.isDefined {
+            Torch.fail("an undefined tensor around a product")
+            return .undefined
+        }
+        var around = tg_around(
+            norm: norm?.weight.handle,
+            bias: bias?.handle,
+            sum: sum?.handle,
+            eps: norm?.epsilon ?? 0,
+            gated: gated,
+            wide: wide
+        )
+        return withExtendedLifetime((bias, norm, sum)) {
+            switch weight {
+            case .dense(let dense): Tensor(tg_joined_linear(handle, dense.handle, nil, &around))
+            case .packed(let packed): Tensor(tg_joined_linear(handle, nil, packed.handle, &around))
+            }
+        }
+    }
+
     /// `self [T, K] · weight [N, K]ᵀ + bias [N]`, `[T, N]` as `dtype`.
     ///
     /// The input is rounded to 8 bits in blocks of 32. A row's bits do not depend on its neighbours.

@@ -209,8 +209,9 @@ KERNEL_CHECK(mixtures, "weighted rows are summed as on the CPU") {
 
 KERNEL_CHECK(dense_products, "products of few rows with dense weights are the CPU's") {
     each_type([](tg_dtype type) {
-        for (const int64_t rows : {0, 1, 2, 3, 5, 8})
-            for (const auto &[n, k] : {std::pair<int64_t, int64_t>{1, 8}, {17, 576}, {33, 7}, {40, 1000}})
+        for (const int64_t rows : {0, 1, 2, 3, 4})
+            for (const auto &[n, k] : {std::pair<int64_t, int64_t>{1, 8}, {17, 576}, {33, 7}, {40, 1000},
+                                       {9, 4100}, {3, 25000}})
                 for (const bool biased : {false, true}) {
                     const Tensor x(noise(rows * k), {rows, k}, type), w(noise(n * k, 0.1f), {n, k}, type);
                     const Tensor bias(noise(n), {n}, type);
@@ -221,6 +222,48 @@ KERNEL_CHECK(dense_products, "products of few rows with dense weights are the CP
                     const Tensor exact(
                         tg_linear(x.as(TG_F32), w.as(TG_F32), biased ? tg_tensor(b) : nullptr));
                     expect_close("gemv", type, out.floats(), exact.as(type).floats());
+                }
+    });
+}
+
+KERNEL_CHECK(surrounded_products, "norms before and gates and sums behind a product are those of their own") {
+    each_type([](tg_dtype type) {
+        for (const int64_t rows : {1, 2, 4})
+            for (const auto &[n, k] : {std::pair<int64_t, int64_t>{2, 8}, {18, 576}, {34, 7}, {6, 4104}})
+                for (int kind = 0; kind < 16; ++kind) {
+                    const bool normed = kind & 1, gated = kind & 2, adds = kind & 4, wide = kind & 8;
+                    if (wide && adds) continue;
+                    const int64_t width = gated ? n / 2 : n;
+                    const Tensor x(noise(rows * k), {rows, k}, type), norm(noise(k), {k}, type);
+                    const Tensor w(noise(n * k, 0.1f), {n, k}, type), bias(noise(n), {n}, type);
+                    Tensor sum(noise(rows * width), {rows, width}, type);
+                    Memory inputs(type, rows * k), product(type, rows * n), gate(type, rows * width),
+                        whole(type, rows * width), out(wide ? TG_F32 : type, rows * width);
+                    const void *from = x.data();
+                    if (normed) {
+                        launch_rms_norm(type, from, norm.data(), inputs.data(), rows, k, 1e-5f);
+                        from = inputs.data();
+                    }
+                    launch_gemv(type, from, rows, w.data(), bias.data(), product.data(), n, k);
+                    Memory *wanted = &product;
+                    if (gated) {
+                        launch_swiglu(type, product.data(), gate.data(), rows, width);
+                        wanted = &gate;
+                    }
+                    if (adds) {
+                        launch_add(type, wanted->data(), sum.data(), whole.data(), rows * width);
+                        wanted = &whole;
+                    }
+                    ProductAround around;
+                    if (normed) around.norm = norm.data(), around.eps = 1e-5f;
+                    around.gated = gated;
+                    around.wide = wide;
+                    // A sum takes the product in place.
+                    if (adds) around.sum = sum.data();
+                    launch_gemv(type, x.data(), rows, w.data(), bias.data(), adds ? sum.data() : out.data(),
+                                n, k, around);
+                    // Two sums of squares in different orders may give inputs a step apart.
+                    expect_close("surrounded", type, adds ? sum.floats() : out.floats(), wanted->floats(), 2e-5);
                 }
     });
 }

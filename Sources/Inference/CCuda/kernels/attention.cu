@@ -8,27 +8,6 @@
 
 constexpr int kTileKeys = 32;
 
-__device__ __forceinline__ void copy_async(void *to, const void *from) {
-#ifdef TORCHGATE_EMULATED
-    write_pack<u8, 16>(to, read_pack<u8, 16>(from));
-#else
-    const u32 address = u32(__cvta_generic_to_shared(to));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from));
-#endif
-}
-__device__ __forceinline__ void copies_end() {
-#ifndef TORCHGATE_EMULATED
-    asm volatile("cp.async.commit_group;");
-#endif
-}
-/// Waits until at most `Open` groups of this thread's copies are under way.
-template <int Open>
-__device__ __forceinline__ void copies_wait() {
-#ifndef TORCHGATE_EMULATED
-    asm volatile("cp.async.wait_group %0;" ::"n"(Open) : "memory");
-#endif
-}
-
 /// Elements between rows of a tile: 16 bytes more than a row, so that lanes that read rows meet no bank
 /// twice.
 template <typename T>

@@ -18,18 +18,22 @@ struct f16 {
 };
 
 // TG_KERNEL(threads of a block at most, name, (parameters), body): a kernel that is launched by its name.
+// TG_EARLY_KERNEL: one that calls `inputs_ready` itself, and before that touches nothing but weights.
 // TG_SHARED(type, name): the block's dynamic shared memory. TG_BY_VALUE: a parameter that is indexed where it
 // lies. TG_APART: a function that is worth a call.
 #ifdef TORCHGATE_EMULATED
-#define TG_KERNEL(threads, name, parameters, ...)                                                            \
+#define TG_EARLY_KERNEL(threads, name, parameters, ...)                                                      \
     static void name parameters { __VA_ARGS__; }                                                             \
     static const tg::emulator::Entry entry_##name(#name, threads, name);
 #define TG_SHARED(type, name) type *name = reinterpret_cast<type *>(tg::emulator::place.shared)
 #define TG_BY_VALUE const
 #define TG_APART __attribute__((noinline))
 #else
-#define TG_KERNEL(threads, name, parameters, ...)                                                            \
-    extern "C" __global__ void __launch_bounds__(threads, 1) name parameters { __VA_ARGS__; }
+#define TG_EARLY_KERNEL(threads, name, parameters, ...)                                                      \
+    extern "C" __global__ void __launch_bounds__(threads, 1) name parameters {                               \
+        next_may_start();                                                                                    \
+        __VA_ARGS__;                                                                                         \
+    }
 #define TG_SHARED(type, name)                                                                                \
     extern __shared__ __align__(16) unsigned char tg_shared_bytes[];                                         \
     type *name = reinterpret_cast<type *>(tg_shared_bytes)
@@ -37,6 +41,24 @@ struct f16 {
 #define TG_APART __noinline__
 constexpr unsigned kAllLanes = 0xffffffffu;
 #endif
+#define TG_KERNEL(threads, name, parameters, ...)                                                            \
+    TG_EARLY_KERNEL(threads, name, parameters, inputs_ready(); __VA_ARGS__)
+
+// From sm_90 on a kernel may start before the one in front of it has ended: its blocks are there as soon as
+// there is room for them, and have read their first weights when their inputs are ready.
+
+/// Waits until all that was launched before is done and can be read. Every kernel calls it.
+__device__ __forceinline__ void inputs_ready() {
+#if !defined(TORCHGATE_EMULATED) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+/// The next kernel may start once all blocks of this one have come here; it waits for their end by itself.
+__device__ __forceinline__ void next_may_start() {
+#if !defined(TORCHGATE_EMULATED) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
 
 // TG_EACH_TYPE(make): make(type, suffix) for the element types of TG_TYPES: 1 float32, 2 bfloat16, 4 float16.
 // Who compiles may define it, as a model needs one type or two.
@@ -156,6 +178,63 @@ __device__ __forceinline__ void write_pack(void *p, const Pack<T, N> &pack) {
 }
 
 __device__ __forceinline__ bool aligned(const void *p) { return (reinterpret_cast<u64>(p) & 15) == 0; }
+
+/// 16 bytes of a weight, or zeros: asked for at once, read once, not kept in the first-level cache.
+__device__ __forceinline__ Pack<u32, 4> stream_pack(const void *p, bool there) {
+#ifdef TORCHGATE_EMULATED
+    return there ? read_pack<u32, 4>(p) : Pack<u32, 4>{};
+#else
+    Pack<u32, 4> pack;
+    asm volatile("{ .reg .pred there; setp.ne.b32 there, %5, 0;\n"
+                 "mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;\n"
+                 "@there ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+                 : "=&r"(pack.at[0]), "=&r"(pack.at[1]), "=&r"(pack.at[2]), "=&r"(pack.at[3])
+                 : "l"(p), "r"(int(there)));
+    return pack;
+#endif
+}
+/// 16 bytes as floats.
+__device__ __forceinline__ void spread(const Pack<u32, 4> &pack, float (&out)[kPack<float>], float) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) out[i] = __int_as_float(int(pack.at[i]));
+}
+__device__ __forceinline__ void spread(const Pack<u32, 4> &pack, float (&out)[kPack<bf16>], bf16) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        out[2 * i] = __int_as_float(int(pack.at[i] << 16));
+        out[2 * i + 1] = __int_as_float(int(pack.at[i] & 0xffff0000u));
+    }
+}
+__device__ __forceinline__ void spread(const Pack<u32, 4> &pack, float (&out)[kPack<f16>], f16) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        out[2 * i] = half_value(u16(pack.at[i]));
+        out[2 * i + 1] = half_value(u16(pack.at[i] >> 16));
+    }
+}
+
+// Copies to shared memory that go on while the thread does other things.
+
+__device__ __forceinline__ void copy_async(void *to, const void *from) {
+#ifdef TORCHGATE_EMULATED
+    write_pack<u8, 16>(to, read_pack<u8, 16>(from));
+#else
+    const u32 address = u32(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from));
+#endif
+}
+__device__ __forceinline__ void copies_end() {
+#ifndef TORCHGATE_EMULATED
+    asm volatile("cp.async.commit_group;");
+#endif
+}
+/// Waits until at most `Open` groups of this thread's copies are under way.
+template <int Open>
+__device__ __forceinline__ void copies_wait() {
+#ifndef TORCHGATE_EMULATED
+    asm volatile("cp.async.wait_group %0;" ::"n"(Open) : "memory");
+#endif
+}
 
 /// The next kPack elements as floats; zeros from `left` on. `whole`: p is aligned.
 template <typename T>

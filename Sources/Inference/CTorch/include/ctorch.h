@@ -258,6 +258,23 @@ tg_tensor tg_packed_embedding(tg_packed w, const int32_t *ids, int64_t count, tg
 // "bf16", "vnni", "avx512", "avx2" or "baseline".
 const char *tg_packed_cpu(void) TG_NOEXCEPT;
 
+// Products with what stands around them --------------------------------------------------------
+
+// What happens besides; NULL and false: nothing.
+typedef struct tg_around {
+    tg_tensor norm;     // [K]: before, as tg_rms_norm with `eps`
+    tg_tensor bias;     // [N]
+    tg_tensor sum;      // [T, N]: behind; the answer is this tensor, to which the product was added
+    float eps;
+    bool gated;         // behind, as tg_swiglu: [T, N / 2]
+    bool wide;          // the answer is float32 (of a dense weight: of the values as rounded to x's type)
+} tg_around;
+
+// Whether tg_joined_linear is the quick way for products of x: on the device, for few rows.
+bool tg_joins(tg_tensor x) TG_NOEXCEPT;
+// x · wᵀ of a dense or a quantised weight (the other NULL) with all that at once; on the device alone.
+tg_tensor tg_joined_linear(tg_tensor x, tg_tensor w, tg_packed packed, const tg_around *around) TG_NOEXCEPT;
+
 // Sampling -------------------------------------------------------------------------------------
 
 typedef struct tg_sampler_row {
