@@ -34,18 +34,33 @@ at::Tensor CudaDevice::attention(const at::Tensor &qkv, const tg_turn *turn, int
     }
     const CacheRows where{static_cast<void *const *>(bases.data), places.ints()};
     at::Tensor out = empty({rows, heads * dim}, qkv.scalar_type());
+    if (!part_counts.defined()) {
+        TORCH_CHECK(!recording, "attention is recorded before it was done once");
+        part_counts = zeros({kPartBlocks}, at::kInt);
+    }
+    const at::Tensor counts = part_counts;
+    // Rows that are alone in their sequences wait for no other row's key: all of it is one kernel.
+    const bool alone = turn && std::all_of(runs, runs + run_count, [](const tg_run &r) { return r.count == 1; });
+    HeadTurn turned;
+    Words positions;
+    std::vector<at::Tensor> kept;
     if (turn) {
-        const auto norm = [](tg_tensor w) { return w ? w->value : at::Tensor(); };
-        const Words positions = staged(stage_positions, stage_.positions, turn->positions, rows);
-        platform::perform([=, query = norm(turn->query_norm), key = norm(turn->key_norm),
-                           angles = turn->angles->value, eps = turn->eps] {
-            launch_rope_kv_write(code(qkv), data(qkv), rows, heads, layout, where,
-                                 query.defined() ? data(query) : nullptr, key.defined() ? data(key) : nullptr,
-                                 eps, static_cast<const float *>(data(angles)), angles.size(0),
-                                 positions.ints(), false);
-            static_cast<void>(bases.keep), static_cast<void>(places.keep);
+        const auto held = [&](tg_tensor t) -> const void * {
+            return t ? data(kept.emplace_back(t->value)) : nullptr;
+        };
+        positions = staged(stage_positions, stage_.positions, turn->positions, rows);
+        turned = {held(turn->query_norm), held(turn->key_norm), static_cast<const float *>(held(turn->angles)),
+                  positions.ints(), turn->angles->value.size(0), turn->eps};
+    }
+    if (turn && !alone) {
+        platform::perform([=] {
+            launch_rope_kv_write(code(qkv), data(qkv), rows, heads, layout, where, turned.query_norm,
+                                 turned.key_norm, turned.eps, turned.angles, turned.table_rows,
+                                 turned.positions, false);
+            static_cast<void>(bases.keep), static_cast<void>(places.keep), static_cast<void>(positions.keep);
+            static_cast<void>(kept);
         });
-    } else {
+    } else if (!turn) {
         platform::perform([=] {
             launch_kv_write(code(qkv), data(qkv), rows, heads, layout, where);
             static_cast<void>(bases.keep), static_cast<void>(places.keep);
@@ -65,13 +80,17 @@ at::Tensor CudaDevice::attention(const at::Tensor &qkv, const tg_turn *turn, int
         int64_t next = r + 1;
         while (next < run_count && !(flash && runs[next].count > 1)) count += runs[next++].count;
         const at::Tensor scratch =
-            empty({std::max<int64_t>(1, attention_scratch_bytes(count, heads, dim, longest))}, at::kByte);
+            empty({std::max<int64_t>(1, attention_scratch_bytes(count, heads, kv_heads, dim, longest))},
+                  at::kByte);
         platform::perform([=] {
             const auto offset = int64_t(qkv.element_size()) * row;
             launch_attention(code(qkv), static_cast<char *>(data(qkv)) + offset * qkv.size(1), count, heads,
-                             layout, {where.bases + row, where.places + row}, scale, window, longest,
-                             data(scratch), static_cast<char *>(data(out)) + offset * heads * dim);
-            static_cast<void>(bases.keep), static_cast<void>(places.keep);
+                             layout, {where.bases + row, where.places + row}, scale, window,
+                             alone ? turned : HeadTurn{}, longest, data(scratch),
+                             static_cast<uint32_t *>(data(counts)),
+                             static_cast<char *>(data(out)) + offset * heads * dim);
+            static_cast<void>(bases.keep), static_cast<void>(places.keep), static_cast<void>(positions.keep);
+            static_cast<void>(kept);
         });
         row += count;
         r = next;

@@ -155,6 +155,8 @@ class CudaDevice final : public Device {
                         const at::Tensor &cache);
 
     platform::Identity identity;
+    /// Of attention in parts; zeros between its kernels.
+    at::Tensor part_counts;
     /// Sources of weights on their way: one is filled while others are sent.
     std::array<std::unique_ptr<platform::Pinned>, 3> windows;
     size_t turn = 0;

@@ -10,7 +10,7 @@ struct Driver {
 #define TG_DRIVER_FUNCTIONS(each)                                                                             \
     each(cuGetErrorString) each(cuMemAddressReserve) each(cuMemAddressFree) each(cuMemCreate) each(cuMemRelease) \
         each(cuMemMap) each(cuMemUnmap) each(cuMemSetAccess) each(cuModuleLoadData) each(cuModuleGetFunction)  \
-            each(cuFuncSetAttribute) each(cuLaunchKernel)
+            each(cuFuncSetAttribute) each(cuLaunchKernelEx)
 #define TG_MEMBER(name) decltype(&::name) name;
     TG_DRIVER_FUNCTIONS(TG_MEMBER)
 #undef TG_MEMBER

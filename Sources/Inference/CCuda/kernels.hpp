@@ -100,12 +100,25 @@ void launch_kv_write(tg_dtype type, const void *qkv, int64_t rows, int64_t heads
 void launch_rope_kv_write(tg_dtype type, void *qkv, int64_t rows, int64_t heads, const CacheLayout &layout,
                           CacheRows where, const void *query_norm, const void *key_norm, float eps,
                           const float *angles, int64_t table_rows, const int32_t *positions, bool wide);
+/// Blocks among which a layer's attention is divided while rows are few: 16 for each of 132 multiprocessors.
+constexpr int64_t kPartBlocks = 2112;
+/// What attention does to queries and keys before: as launch_rope_kv_write. No angles: nothing.
+struct HeadTurn {
+    const void *query_norm = nullptr, *key_norm = nullptr;
+    const float *angles = nullptr;
+    const int32_t *positions = nullptr;
+    int64_t table_rows = 0;
+    float eps = 0;
+};
 // Bytes of scratch for `rows` rows that see up to `longest` keys.
-int64_t attention_scratch_bytes(int64_t rows, int64_t heads, int64_t dim, int64_t longest);
+int64_t attention_scratch_bytes(int64_t rows, int64_t heads, int64_t kv_heads, int64_t dim, int64_t longest);
 // Causal attention of queries in qkv over what kv_write has put: each row sees the last `window` keys up to
-// its own. For decodes and any other rows; `longest` bounds places + 1 and fixes the grid.
+// its own. For decodes and any other rows; `longest` bounds places + 1 and fixes the grid. counts [kPartBlocks]:
+// zeros, and zeros again afterwards. With a turn each row is the only one of its sequence; its own key and value
+// come from qkv, and are written on the way.
 void launch_attention(tg_dtype type, const void *qkv, int64_t rows, int64_t heads, const CacheLayout &layout,
-                      CacheRows where, float scale, int64_t window, int64_t longest, void *scratch, void *out);
+                      CacheRows where, float scale, int64_t window, const HeadTurn &turn, int64_t longest,
+                      void *scratch, uint32_t *counts, void *out);
 // Attention without order: queries [rows, heads · dim], of which row r sees keys and values of kv
 // [all, 2 · heads · dim] (keys, then values, of a row) in [first[r], end[r]).
 void launch_segment_attention(tg_dtype type, const void *queries, int64_t rows, int64_t heads, int64_t dim,

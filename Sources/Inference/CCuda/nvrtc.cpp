@@ -3,7 +3,12 @@
 #include "nvrtc.hpp"
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/cuda/CUDAGraph.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/ones.h>
 #include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -22,7 +27,7 @@
 #include <vector>
 
 #include "driver.hpp"
-#include "launch.hpp"
+#include "kernels.hpp"
 
 namespace tg::platform {
 
@@ -165,6 +170,9 @@ void keep(const std::filesystem::path &file, const std::string &code) {
 
 std::vector<CUmodule> modules;
 
+/// Whether a kernel may start before the one in front of it has ended (common.cu).
+bool starts_early = false;
+
 CUfunction kernel(const std::string &name) {
     const auto known = kernels.find(name);
     if (known != kernels.end()) return known->second;
@@ -200,6 +208,37 @@ std::vector<Unit> units() {
         }
     }
     return answer;
+}
+
+/// Early starts in a recorded graph, behind kernels and behind copies, are tried, not believed.
+bool early_starts_work() {
+    at::cuda::CUDAGraph graph;
+    bool recording = false;
+    try {
+        const at::Tensor one = at::ones({1 << 20}, at::TensorOptions(at::kFloat).device(at::kCUDA));
+        const at::Tensor sum = at::empty_like(one), copy = at::empty_like(one);
+        const auto add = [&](const at::Tensor &to) {
+            launch_add_in_place(TG_F32, to.data_ptr(), one.data_ptr(), to.numel());
+        };
+        graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+        recording = true;
+        sum.zero_();
+        for (int i = 0; i < 20; ++i) add(sum);
+        copy.copy_(sum);
+        for (int i = 0; i < 20; ++i) add(copy);
+        recording = false;
+        graph.capture_end();
+        for (int i = 0; i < 3; ++i) graph.replay();
+        return copy.min().item<float>() == 40 && copy.max().item<float>() == 40;
+    } catch (const std::exception &) {
+        try {
+            if (recording) graph.capture_end();
+        } catch (const std::exception &) {
+            // A capture that has failed says so once more.
+        }
+        cudaGetLastError();
+        return false;
+    }
 }
 
 }  // namespace
@@ -243,6 +282,8 @@ void load_kernels(const char *cache, int major, int minor) {
         driver().check(driver().cuModuleLoadData(&module, unit.code.data()), "loading kernels");
         modules.push_back(module);
     }
+    starts_early = major >= 9;
+    if (starts_early) starts_early = early_starts_work();
 }
 
 void launch(const char *name, Grid grid, Grid block, unsigned shared_bytes, void **arguments) {
@@ -252,10 +293,17 @@ void launch(const char *name, Grid grid, Grid block, unsigned shared_bytes, void
                                                    int(shared_bytes)),
                        name);
     }
-    const CUstream stream = c10::cuda::getCurrentCUDAStream().stream();
-    driver().check(driver().cuLaunchKernel(function, grid.x, grid.y, grid.z, block.x, block.y, block.z,
-                                           shared_bytes, stream, arguments, nullptr),
-                   name);
+    CUlaunchAttribute early{};
+    early.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    early.value.programmaticStreamSerializationAllowed = 1;
+    CUlaunchConfig how{};
+    how.gridDimX = grid.x, how.gridDimY = grid.y, how.gridDimZ = grid.z;
+    how.blockDimX = block.x, how.blockDimY = block.y, how.blockDimZ = block.z;
+    how.sharedMemBytes = shared_bytes;
+    how.hStream = c10::cuda::getCurrentCUDAStream().stream();
+    how.attrs = &early;
+    how.numAttrs = starts_early ? 1 : 0;
+    driver().check(driver().cuLaunchKernelEx(&how, function, arguments, nullptr), name);
 }
 
 }  // namespace tg::device

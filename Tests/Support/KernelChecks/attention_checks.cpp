@@ -2,6 +2,7 @@
 #include "checks.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 using namespace checks;
 using namespace tg::device;
@@ -100,11 +101,13 @@ void compare(tg_dtype type, int64_t heads, int64_t kv_heads, int64_t dim, const 
     const auto rows = int64_t(bases.size());
     const int64_t longest = *std::max_element(lengths.begin(), lengths.end());
     const Tensor input(queries, {rows, full.width()}, type);
-    std::vector<float> scratch(size_t(attention_scratch_bytes(rows, heads, dim, longest) / 4), NAN);
+    std::vector<float> scratch(size_t(attention_scratch_bytes(rows, heads, kv_heads, dim, longest) / 4), NAN);
+    std::vector<uint32_t> counts(kPartBlocks);
     Memory out(type, rows * heads * dim);
     launch_attention(type, input.data(), rows, heads, full.layout(), {bases.data(), places.data()}, scale,
-                     window, longest, scratch.data(), out.data());
+                     window, {}, longest, scratch.data(), counts.data(), out.data());
     expect_close("attention", type, out.floats(), answers, 2e-5);
+    if (counts != std::vector<uint32_t>(kPartBlocks)) (Failure() << "counts are not zeros again").raise();
 }
 
 constexpr int64_t kNoWindow = int64_t(1) << 40;
@@ -204,6 +207,55 @@ KERNEL_CHECK(fused_rotation, "the fused step is head norms, rope and the write o
                     expect_close("keys and values", type, a.floats(), b.floats());
                 }
     });
+}
+
+KERNEL_CHECK(fused_attention, "rows that turn their own keys answer and write as if that were done before") {
+    for (const tg_dtype type : {TG_F32, TG_BF16}) {
+        for (const int64_t dim : {2, 80, 128, 256})
+            for (const int64_t group : {2, 12})
+                for (const bool norms : {false, true})
+                    for (const int64_t window : {norms ? int64_t(40) : kNoWindow}) {
+                        const int64_t kv_heads = 2, heads = group * kv_heads, table_rows = 700;
+                        const std::vector<Step::Sequence> all{{0, 1}, {31, 1}, {32, 1}, {300, 1}};
+                        Step fused(type, heads, kv_heads, dim, all);
+                        for (auto &slot : fused.slots) {
+                            const Tensor old(noise(int64_t(slot.size()) / 4), {int64_t(slot.size()) / 4}, type);
+                            std::memcpy(slot.data(), old.data(), slot.size() / (type == TG_F32 ? 1 : 2));
+                            if (type != TG_F32) {
+                                std::memcpy(slot.data() + slot.size() / 2, old.data(), slot.size() / 2);
+                            }
+                        }
+                        Step apart(type, heads, kv_heads, dim, all);
+                        for (size_t s = 0; s < all.size(); ++s) {
+                            std::memcpy(apart.slots[s].data(), fused.slots[s].data(), fused.slots[s].size());
+                        }
+                        const int64_t rows = fused.rows(), longest = 301;
+                        const float scale = 1 / std::sqrt(float(dim));
+                        const Tensor qkv(noise(rows * fused.width()), {rows, fused.width()}, type);
+                        const Tensor angles(noise(table_rows * dim, 0.6f), {table_rows, dim});
+                        const Tensor q(noise(dim), {dim}, type), k(noise(dim), {dim}, type);
+                        const std::vector<int32_t> positions{0, 31, 699, 300};
+                        const HeadTurn turn{norms ? q.data() : nullptr, norms ? k.data() : nullptr,
+                                            static_cast<const float *>(angles.data()), positions.data(),
+                                            table_rows, 1e-6f};
+                        std::vector<uint32_t> counts(kPartBlocks);
+                        std::vector<float> scratch(
+                            size_t(attention_scratch_bytes(rows, heads, kv_heads, dim, longest) / 4), NAN);
+                        const auto answer = [&](Step &step, const Tensor &input, const HeadTurn &turn) {
+                            Memory out(type, rows * heads * dim);
+                            launch_attention(type, input.data(), rows, heads, step.layout(), step.where(), scale,
+                                             window, turn, longest, scratch.data(), counts.data(), out.data());
+                            return out.floats();
+                        };
+                        const std::vector<float> found = answer(fused, qkv, turn);
+                        Tensor turned = qkv.copy();
+                        launch_rope_kv_write(type, turned.data(), rows, heads, apart.layout(), apart.where(),
+                                             turn.query_norm, turn.key_norm, turn.eps, turn.angles, table_rows,
+                                             positions.data(), false);
+                        expect_equal("fused attention", found, answer(apart, turned, {}));
+                        if (fused.slots != apart.slots) (Failure() << "caches differ at " << dim).raise();
+                    }
+    }
 }
 
 KERNEL_CHECK(segments, "attention in segments is the CPU's") {

@@ -3,8 +3,12 @@
 // G queries share each key and value that is read: the query heads of one key-value head, or neighbouring
 // rows of one head. A warp takes tiles of 32 keys: lanes stand for keys in q·kᵀ and for columns in p·v; tiles
 // come by asynchronous copies, the next keys while the values are used. The warps of a block have tiles in
-// turn and merge at the end. Few rows: blocks along x take parts of the keys, and attention_combine merges
-// those. Everything is float32 but the inputs and the answer; the softmax is a running one, as on the CPU.
+// turn and merge at the end. Few rows: blocks along x take parts of the keys, and the block that is ready last
+// merges those. Everything is float32 but the inputs and the answer; the softmax is a running one, as on the
+// CPU.
+//
+// A step of one row a sequence does all of a layer's attention in one kernel: each block turns its queries, and
+// the one that has the row's own key turns and writes that.
 
 constexpr int kTileKeys = 32;
 
@@ -43,10 +47,20 @@ __device__ __forceinline__ void fetch_tile(T *tile, const T *from, i64 stride, i
     copies_end();
 }
 
-/// Bytes of shared memory are attention_shared_bytes of launch_attention.cpp.
+/// A row of a tile from shared memory, by one warp.
+template <typename T>
+__device__ __forceinline__ void put_row(T *to, const T *from, int padded) {
+    for (int i = int(threadIdx.x) % kLanes * kPack<T>; i < padded; i += kLanes * kPack<T>) {
+        write_pack<T, kPack<T>>(to + i, read_pack<T, kPack<T>>(from + i));
+    }
+}
+
+/// Bytes of shared memory are block_for's of launch_attention.cpp.
 ///
-/// `queries.row(g)`: the query's elements or null; `queries.sees(g, key)`: whether it may look at a key of
-/// [from, to); `leave(g, e, sum, largest, total)`: an element of the answer, to be divided by `total`.
+/// `queries.stage(scaled, own, padded, scale)`: puts the queries to [G, padded], zeros where there are none, and
+/// the key and the value of position `queries.own` (-1: none, else to - 1) to own [2, padded];
+/// `queries.sees(g, key)`: whether it may look at a key of [from, to); `leave(g, e, sum, largest, total)`: an
+/// element of the answer, to be divided by `total`.
 template <typename T, int G, int Columns, typename Queries, typename Leave>
 __device__ void attend(const T *keys, const T *values, i64 stride, int dim, float scale, int from, int to,
                        const Queries &queries, const Leave &leave) {
@@ -58,17 +72,15 @@ __device__ void attend(const T *keys, const T *values, i64 stride, int dim, floa
     const int pitch = tile_pitch<T>(dim), padded = pitch - N;
     float *scaled = floats;                                       // [G, padded]
     float *weights = scaled + G * padded + warp * kTileKeys * G;  // [32, G]
-    float *tiles = scaled + G * padded + warps * kTileKeys * G;
+    T *own = reinterpret_cast<T *>(scaled + G * padded + warps * kTileKeys * G);  // [2, padded]
+    float *tiles = reinterpret_cast<float *>(own + 2 * padded);
     T *key_tile = reinterpret_cast<T *>(tiles) + 2 * warp * kTileKeys * pitch;
     T *value_tile = key_tile + kTileKeys * pitch;
 
     int key = from + warp * kTileKeys;
-    const int step = warps * kTileKeys;
-    if (key < to) fetch_tile(key_tile, keys + key * stride, stride, min(kTileKeys, to - key), dim);
-    for (int i = int(threadIdx.x); i < G * padded; i += int(blockDim.x)) {
-        const T *query = queries.row(i / padded);
-        scaled[i] = query && i % padded < dim ? widen(query[i % padded]) * scale : 0.0f;
-    }
+    const int step = warps * kTileKeys, stored = queries.own < 0 ? to : to - 1;
+    if (key < to) fetch_tile(key_tile, keys + key * stride, stride, min(kTileKeys, stored - key), dim);
+    queries.stage(scaled, own, padded, scale);
     __syncthreads();
 
     float largest[G], totals[G], sums[G][C * E];
@@ -81,8 +93,10 @@ __device__ void attend(const T *keys, const T *values, i64 stride, int dim, floa
     }
     for (; key < to; key += step) {
         const int held = min(kTileKeys, to - key);
-        fetch_tile(value_tile, values + key * stride, stride, held, dim);
+        fetch_tile(value_tile, values + key * stride, stride, min(kTileKeys, stored - key), dim);
         copies_wait<1>();
+        const bool newest = stored < to && key + held == to;
+        if (newest) put_row(key_tile + (held - 1) * pitch, own, padded);
         __syncwarp();
         float scores[G];
 #pragma unroll
@@ -125,9 +139,10 @@ __device__ void attend(const T *keys, const T *values, i64 stride, int dim, floa
         // The weights are there, and nobody reads the keys any more.
         __syncwarp();
         const int next = key + step;
-        if (next < to) fetch_tile(key_tile, keys + next * stride, stride, min(kTileKeys, to - next), dim);
+        if (next < to) fetch_tile(key_tile, keys + next * stride, stride, min(kTileKeys, stored - next), dim);
         else copies_end();
         copies_wait<1>();
+        if (newest) put_row(value_tile + (held - 1) * pitch, own + padded, padded);
         __syncwarp();
 #pragma unroll 4
         for (int j = 0; j < held; ++j) {
@@ -206,26 +221,25 @@ __device__ void kv_write(const T *qkv, int heads, Cache cache, void *const *base
     copy_row(row + width, base + cache.values, width);
 }
 
-/// A warp a head of qkv: queries are turned in place, keys are turned and written, values are written. With
-/// weights, queries and keys are normalised head by head before (Qwen3). dim is even and at most 256.
+/// As HeadTurn of kernels.hpp: what is done to queries and keys before. angles null: nothing.
+struct Turn {
+    const void *query_norm, *key_norm;
+    const float *angles;
+    const int *positions;
+    int table_rows;
+    float eps;
+};
+
+constexpr int kPairs = 4;  // of a head of up to 256 elements that a lane has
+
+/// A warp's head, from memory: element i in a of lane i % 32, i + dim / 2 in b; normalised if `norm`, turned to
+/// `position` of a table's angles if it is there. dim is even and at most 256.
 template <typename T>
-__device__ void rope_kv_write(T *qkv, i64 items, int heads, Cache cache, void *const *bases,
-                              const int *places, const T *query_norm, const T *key_norm, float eps,
-                              const float *angles, int table_rows, const int *positions, int wide) {
-    const i64 item = (i64(blockIdx.x) * blockDim.x + threadIdx.x) / kLanes;
-    if (item >= items) return;
-    const int lane = int(threadIdx.x) % kLanes, dim = cache.dim, half = dim / 2;
-    const int all = heads + 2 * cache.kv_heads, row = int(item / all), head = int(item % all);
-    T *from = qkv + item * dim, *to = from;
-    if (head >= heads) {
-        T *base = static_cast<T *>(bases[row]);
-        if (!base) return;
-        const int own = (head - heads) % cache.kv_heads;
-        to = base + places[row] * cache.stride + (head - heads < cache.kv_heads ? cache.keys : cache.values) +
-             i64(own) * dim;
-    }
-    constexpr int kPairs = 4;
-    float a[kPairs], b[kPairs], squares = 0;
+__device__ __forceinline__ void turned_head(const T *from, int dim, const T *norm, float eps,
+                                            const float *angles, int table_rows, int position, bool wide,
+                                            float (&a)[kPairs], float (&b)[kPairs]) {
+    const int lane = int(threadIdx.x) % kLanes, half = dim / 2;
+    float squares = 0;
 #pragma unroll
     for (int k = 0; k < kPairs; ++k) {
         const int i = lane + k * kLanes;
@@ -233,7 +247,6 @@ __device__ void rope_kv_write(T *qkv, i64 items, int heads, Cache cache, void *c
         b[k] = i < half ? widen(from[i + half]) : 0.0f;
         squares += a[k] * a[k] + b[k] * b[k];
     }
-    const T *norm = head < heads ? query_norm : head < heads + cache.kv_heads ? key_norm : nullptr;
     if (norm) {
         const float factor = 1.0f / sqrtf(warp_sum(squares) / float(dim) + eps);
 #pragma unroll
@@ -244,48 +257,174 @@ __device__ void rope_kv_write(T *qkv, i64 items, int heads, Cache cache, void *c
             b[k] = rounded<T>(rounded<T>(b[k] * factor) * widen(norm[i + half]));
         }
     }
-    const int position = positions[row];
-    const bool turns = head < heads + cache.kv_heads && position >= 0 && position < table_rows;
-    const float *cosines = angles + i64(turns ? position : 0) * dim;
+    if (!angles || position < 0 || position >= table_rows) return;
+    const float *cosines = angles + i64(position) * dim;
+#pragma unroll
+    for (int k = 0; k < kPairs; ++k) {
+        const int i = lane + k * kLanes;
+        if (i < half) turn<T>(a[k], b[k], cosines[i], cosines[i + half], wide);
+    }
+}
+
+/// Elements of a head as `turned_head` leaves them: write(i, value).
+template <typename Write>
+__device__ __forceinline__ void each_pair(int dim, const float (&a)[kPairs], const float (&b)[kPairs],
+                                          const Write &write) {
+    const int lane = int(threadIdx.x) % kLanes, half = dim / 2;
 #pragma unroll
     for (int k = 0; k < kPairs; ++k) {
         const int i = lane + k * kLanes;
         if (i >= half) continue;
-        if (turns) turn<T>(a[k], b[k], cosines[i], cosines[i + half], wide != 0);
-        to[i] = narrow<T>(a[k]);
-        to[i + half] = narrow<T>(b[k]);
+        write(i, a[k]);
+        write(i + half, b[k]);
     }
+}
+
+/// A warp a head of qkv: queries are turned in place, keys are turned and written, values are written. With
+/// weights, queries and keys are normalised head by head before (Qwen3). dim is even and at most 256.
+template <typename T>
+__device__ void rope_kv_write(T *qkv, i64 items, int heads, Cache cache, void *const *bases,
+                              const int *places, const T *query_norm, const T *key_norm, float eps,
+                              const float *angles, int table_rows, const int *positions, int wide) {
+    const i64 item = (i64(blockIdx.x) * blockDim.x + threadIdx.x) / kLanes;
+    if (item >= items) return;
+    const int dim = cache.dim;
+    const int all = heads + 2 * cache.kv_heads, row = int(item / all), head = int(item % all);
+    T *from = qkv + item * dim, *to = from;
+    if (head >= heads) {
+        T *base = static_cast<T *>(bases[row]);
+        if (!base) return;
+        const int own = (head - heads) % cache.kv_heads;
+        to = base + places[row] * cache.stride + (head - heads < cache.kv_heads ? cache.keys : cache.values) +
+             i64(own) * dim;
+    }
+    const bool key = head >= heads && head < heads + cache.kv_heads, value = head >= heads + cache.kv_heads;
+    const T *norm = value ? nullptr : key ? key_norm : query_norm;
+    float a[kPairs], b[kPairs];
+    turned_head(from, dim, norm, eps, value ? nullptr : angles, table_rows, positions[row], wide != 0, a, b);
+    each_pair(dim, a, b, [&](int i, float element) { to[i] = narrow<T>(element); });
 }
 
 // Decodes and other causal rows ------------------------------------------------------------------
 
-/// How many keys one part of a row's has, where it sees `seen` and there may be `most` parts.
+/// How many keys one part of a row's has, where it sees `seen` and there may be `most` parts: few, so that many
+/// blocks share the work, where merging their parts is little beside reading the keys.
 __device__ __forceinline__ int keys_a_part(int seen, int most) {
     if (most == 1) return seen;
-    return max(256, ((seen + most - 1) / most + 127) / 128 * 128);
+    return max(seen > 4096 ? 256 : 128, ((seen + most - 1) / most + 127) / 128 * 128);
+}
+
+/// Floats of a part: sums, the largest score, the total; four at a time.
+__device__ __forceinline__ int part_pitch(int dim) { return (dim + 3) / 4 * 4 + 4; }
+
+/// What another block of this launch has written.
+__device__ __forceinline__ Pack<float, 4> read_others(const float *p) {
+#ifdef TORCHGATE_EMULATED
+    return read_pack<float, 4>(p);
+#else
+    Pack<float, 4> pack;
+    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(pack.at[0]), "=f"(pack.at[1]), "=f"(pack.at[2]), "=f"(pack.at[3])
+                 : "l"(p));
+    return pack;
+#endif
 }
 
 template <typename T, int G>
 struct HeadQueries {
-    const T *first;  // the first head's row
-    int count, dim;
-    __device__ const T *row(int g) const { return g < count ? first + i64(g) * dim : nullptr; }
+    const T *first;       // the first head's row
+    int count, dim, own;  // own: the row's own position where this block turns its key, else -1
+    const T *key, *value;
+    T *key_to, *value_to;  // in the cache; null: another block writes them
+    const Turn &turn;
+    int position;
+
     __device__ static constexpr bool sees(int, int) { return true; }
+    __device__ void stage(float *scaled, T *fresh, int padded, float scale) const {
+        if (!turn.angles) {
+            for (int i = int(threadIdx.x); i < G * padded; i += int(blockDim.x)) {
+                const int g = i / padded, e = i % padded;
+                scaled[i] = g < count && e < dim ? widen(first[i64(g) * dim + e]) * scale : 0.0f;
+            }
+            return;
+        }
+        const int warps = int(blockDim.x) / kLanes, lane = int(threadIdx.x) % kLanes;
+        float a[kPairs], b[kPairs];
+        const auto head = [&](const T *from, const void *norm, bool turns) {
+            turned_head(from, dim, static_cast<const T *>(norm), turn.eps, turns ? turn.angles : nullptr,
+                        turn.table_rows, position, false, a, b);
+        };
+        for (int h = int(threadIdx.x) / kLanes; h < G + (own < 0 ? 0 : 2); h += warps) {
+            if (h < G) {
+                float *to = scaled + h * padded;
+                for (int e = (h < count ? dim : 0) + lane; e < padded; e += kLanes) to[e] = 0;
+                if (h >= count) continue;
+                head(first + i64(h) * dim, turn.query_norm, true);
+                each_pair(dim, a, b, [&](int i, float e) { to[i] = rounded<T>(e) * scale; });
+            } else {
+                T *to = fresh + (h - G) * padded, *kept = h == G ? key_to : value_to;
+                for (int e = dim + lane; e < padded; e += kLanes) to[e] = narrow<T>(0.0f);
+                head(h == G ? key : value, h == G ? turn.key_norm : nullptr, h == G);
+                each_pair(dim, a, b, [&](int i, float e) {
+                    to[i] = narrow<T>(e);
+                    if (kept) kept[i] = to[i];
+                });
+            }
+        }
+    }
 };
+
+/// The answer of `heads` heads from `count` parts each; parts [heads, most, part_pitch].
+template <typename T, int G>
+__device__ __forceinline__ void merge_parts(const float *parts, int heads, int most, int count, int dim,
+                                            T *out) {
+    TG_SHARED(float, shares);  // [G, count], then [G]
+    const int warps = int(blockDim.x) / kLanes, lane = int(threadIdx.x) % kLanes, pitch = part_pitch(dim);
+    float *totals = shares + G * count;
+    for (int g = int(threadIdx.x) / kLanes; g < heads; g += warps) {
+        const float *ends = parts + i64(g) * most * pitch + pitch - 4;
+        float top = -infinity(), total = 0;
+        for (int p = lane; p < count; p += kLanes) top = fmaxf(top, read_others(ends + i64(p) * pitch).at[0]);
+        top = warp_max(top);
+        if (top == -infinity()) top = 0;
+        for (int p = lane; p < count; p += kLanes) {
+            const auto end = read_others(ends + i64(p) * pitch);
+            const float share = expf(end.at[0] - top);
+            shares[g * count + p] = share;
+            total += end.at[1] * share;
+        }
+        total = warp_sum(total);
+        if (lane == 0) totals[g] = total;
+    }
+    __syncthreads();
+    const int fours = pitch / 4 - 1;
+    for (int i = int(threadIdx.x); i < heads * fours; i += int(blockDim.x)) {
+        const int g = i / fours, e = i % fours * 4;
+        const float *from = parts + i64(g) * most * pitch + e;
+        float sums[4] = {0, 0, 0, 0};
+#pragma unroll 16
+        for (int p = 0; p < count; ++p) {
+            const auto four = read_others(from + i64(p) * pitch);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) sums[j] += four.at[j] * shares[g * count + p];
+        }
+        for (int j = 0; j < min(4, dim - e); ++j) out[g * dim + e + j] = narrow<T>(sums[j] / totals[g]);
+    }
+}
 
 /// Row blockIdx.z, G query heads of a key-value head (blockIdx.y), part blockIdx.x of the keys.
 ///
-/// parts [rows, heads, gridDim.x, dim + 2]: sums, largest score and total of each part, where a row has
-/// several.
+/// parts [rows, heads, gridDim.x, part_pitch] and counts [rows, gridDim.y], zeros before and after: where a row
+/// has several parts, the block that is ready last merges them.
 template <typename T, int G, int Columns>
 __device__ void attention(const T *qkv, int heads, Cache cache, void *const *bases, const int *places,
-                          float scale, i64 window, float *parts, T *out) {
+                          float scale, i64 window, const Turn &turn, float *parts, u32 *counts, T *out) {
     const int row = int(blockIdx.z), dim = cache.dim, group = heads / cache.kv_heads;
     const int shares = (group + G - 1) / G, kv_head = int(blockIdx.y) / shares;
     const int head = kv_head * group + int(blockIdx.y) % shares * G;
     const int count = min(G, (kv_head + 1) * group - head);
     out += (i64(row) * heads + head) * dim;
-    const T *base = static_cast<const T *>(bases[row]);
+    T *base = static_cast<T *>(bases[row]);
     if (!base) {
         for (int i = int(threadIdx.x); i < count * dim && blockIdx.x == 0; i += int(blockDim.x)) {
             out[i] = narrow<T>(0.0f);
@@ -293,55 +432,54 @@ __device__ void attention(const T *qkv, int heads, Cache cache, void *const *bas
         return;
     }
     const int place = places[row], first = i64(place) - window + 1 > 0 ? int(place - window + 1) : 0;
-    const int size = keys_a_part(place + 1 - first, int(gridDim.x));
+    const int seen = place + 1 - first, size = keys_a_part(seen, int(gridDim.x));
     const int from = first + int(blockIdx.x) * size, to = min(place + 1, from + size);
     if (from >= to) return;
-    const bool alone = place + 1 - first <= size;
-    const HeadQueries<T, G> queries{qkv + i64(row) * (heads + 2 * cache.kv_heads) * dim + i64(head) * dim,
-                                    count, dim};
-    parts += ((i64(row) * heads + head) * gridDim.x + blockIdx.x) * (dim + 2);
-    attend<T, G, Columns>(base + cache.keys + i64(kv_head) * dim, base + cache.values + i64(kv_head) * dim,
-                          cache.stride, dim, scale, from, to, queries,
+    const bool alone = seen <= size, owns = turn.angles && to == place + 1;
+    const T *queries = qkv + i64(row) * (heads + 2 * cache.kv_heads) * dim;
+    const T *key = queries + i64(heads + kv_head) * dim;
+    T *const keys = base + cache.keys + i64(kv_head) * dim, *const values = base + cache.values + i64(kv_head) * dim;
+    const bool writes = owns && int(blockIdx.y) % shares == 0;
+    const HeadQueries<T, G> own{queries + i64(head) * dim,
+                                count,
+                                dim,
+                                owns ? place : -1,
+                                key,
+                                key + i64(cache.kv_heads) * dim,
+                                writes ? keys + place * cache.stride : nullptr,
+                                writes ? values + place * cache.stride : nullptr,
+                                turn,
+                                turn.angles ? turn.positions[row] : 0};
+    const int pitch = part_pitch(dim);
+    parts += (i64(row) * heads + head) * gridDim.x * pitch;
+    attend<T, G, Columns>(keys, values, cache.stride, dim, scale, from, to, own,
                           [&](int g, int e, float sum, float top, float total) {
                               if (g >= count) return;
                               if (alone) {
                                   out[g * dim + e] = narrow<T>(sum / total);
                                   return;
                               }
-                              float *part = parts + i64(g) * gridDim.x * (dim + 2);
+                              float *part = parts + (i64(g) * gridDim.x + blockIdx.x) * pitch;
                               part[e] = sum;
                               if (e == 0) {
-                                  part[dim] = top;
-                                  part[dim + 1] = total;
+                                  part[pitch - 4] = top;
+                                  part[pitch - 3] = total;
                               }
                           });
-}
-
-/// Merges the parts of row blockIdx.y, head blockIdx.x; `most` is the grid's x of `attention`.
-template <typename T>
-__device__ void attention_combine(const float *parts, int dim, void *const *bases, const int *places,
-                                  i64 window, int most, T *out) {
-    const int row = int(blockIdx.y), place = places[row];
-    const int first = i64(place) - window + 1 > 0 ? int(place - window + 1) : 0;
-    const int seen = place + 1 - first, size = keys_a_part(seen, most), count = (seen + size - 1) / size;
-    if (!bases[row] || count <= 1) return;
-    const i64 item = i64(row) * gridDim.x + blockIdx.x;
-    parts += item * most * (dim + 2);
-    float top = -infinity(), total = 0;
-    for (int p = 0; p < count; ++p) top = fmaxf(top, parts[i64(p) * (dim + 2) + dim]);
-    if (top == -infinity()) top = 0;
-    for (int p = 0; p < count; ++p) {
-        const float *part = parts + i64(p) * (dim + 2);
-        total += part[dim + 1] * expf(part[dim] - top);
+    if (alone) return;
+    __shared__ bool last;
+    const int all = (seen + size - 1) / size;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        u32 *const ready = counts + i64(row) * gridDim.y + blockIdx.y;
+        last = atomicAdd(ready, 1u) == u32(all - 1);
+        if (last) *ready = 0;
     }
-    for (int e = int(threadIdx.x); e < dim; e += int(blockDim.x)) {
-        float sum = 0;
-        for (int p = 0; p < count; ++p) {
-            const float *part = parts + i64(p) * (dim + 2);
-            sum += part[e] * expf(part[dim] - top);
-        }
-        out[item * dim + e] = narrow<T>(sum / total);
-    }
+    __syncthreads();
+    if (!last) return;
+    __threadfence();
+    merge_parts<T, G>(parts, count, int(gridDim.x), all, dim, out);
 }
 
 // Segments ---------------------------------------------------------------------------------------
@@ -351,8 +489,14 @@ struct RowQueries {
     const T *first;  // the head's part of the block's first row
     i64 stride;
     int count;
-    int from[G], to[G];
-    __device__ const T *row(int g) const { return g < count ? first + g * stride : nullptr; }
+    int from[G], to[G], dim;
+    static constexpr int own = -1;
+    __device__ void stage(float *scaled, T *, int padded, float scale) const {
+        for (int i = int(threadIdx.x); i < G * padded; i += int(blockDim.x)) {
+            const int g = i / padded, e = i % padded;
+            scaled[i] = g < count && e < dim ? widen(first[g * stride + e]) * scale : 0.0f;
+        }
+    }
     __device__ bool sees(int g, int key) const { return key >= from[g] && key < to[g]; }
 };
 
@@ -361,7 +505,7 @@ template <typename T, int G, int Columns>
 __device__ void segment_attention(const T *queries, int rows, int heads, int dim, float scale, const T *kv,
                                   const int *first, const int *end, T *out) {
     const i64 width = i64(heads) * dim, at = i64(blockIdx.x) * G, column = i64(blockIdx.y) * dim;
-    RowQueries<T, G> own{queries + at * width + column, width, int(min(i64(G), rows - at)), {}, {}};
+    RowQueries<T, G> own{queries + at * width + column, width, int(min(i64(G), rows - at)), {}, {}, dim};
     int from = 0x7fffffff, to = 0;
 #pragma unroll
     for (int g = 0; g < G; ++g) {
@@ -389,18 +533,14 @@ __device__ void segment_attention(const T *queries, int rows, int heads, int dim
                const T *query_norm, const T *key_norm, float eps, const float *angles, int table_rows,       \
                const int *positions, int wide),                                                              \
               rope_kv_write(qkv, items, heads, cache, bases, places, query_norm, key_norm, eps, angles,      \
-                            table_rows, positions, wide))                                                    \
-    TG_KERNEL(                                                                                               \
-        128, attention_combine_##suffix,                                                                     \
-        (const float *parts, int dim, void *const *bases, const int *places, i64 window, int most, T *out),  \
-        attention_combine(parts, dim, bases, places, window, most, out))
+                            table_rows, positions, wide))
 TG_EACH_TYPE(TG_CACHES)
 
 #define TG_ATTENTION(T, suffix, G, columns)                                                                  \
     TG_KERNEL(128, attention_##suffix##_##G##_##columns,                                                     \
               (const T *qkv, int heads, Cache cache, void *const *bases, const int *places, float scale,     \
-               i64 window, float *parts, T *out),                                                            \
-              attention<T, G, columns>(qkv, heads, cache, bases, places, scale, window, parts, out))
+               i64 window, TG_BY_VALUE Turn turn, float *parts, u32 *counts, T *out),                        \
+              attention<T, G, columns>(qkv, heads, cache, bases, places, scale, window, turn, parts, counts, out))
 #define TG_SEGMENTS(T, suffix, columns)                                                                      \
     TG_KERNEL(128, segment_attention_##suffix##_##columns,                                                   \
               (const T *queries, int rows, int heads, int dim, float scale, const T *kv, const int *first,   \
