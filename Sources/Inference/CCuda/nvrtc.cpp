@@ -220,6 +220,8 @@ bool early_starts_work() {
         const auto add = [&](const at::Tensor &to) {
             launch_add_in_place(TG_F32, to.data_ptr(), one.data_ptr(), to.numel());
         };
+        // Loaded before it is recorded.
+        add(copy);
         graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
         recording = true;
         sum.zero_();
