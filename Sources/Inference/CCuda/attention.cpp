@@ -162,8 +162,14 @@ void CudaDevice::flash_segments(const at::Tensor &queries, const at::Tensor &out
     TORCH_CHECK(query_ends.back() == rows, "attention: rows beyond the segments");
     const at::Tensor kept =
         cache.view({-1, 2, heads, dim}).narrow(0, std::max<int64_t>(0, first), key_ends.back());
-    const auto answer = platform::flash_segments(queries.view({rows, heads, dim}), kept.select(1, 0),
-                                                 kept.select(1, 1), scale, query_ends, key_ends);
+    // The layers have the same segments: a copy that waited would stop each of them.
+    const auto ends = [this](const std::vector<int32_t> &host) {
+        const Words there = words(host.data(), int64_t(host.size()) * 4);
+        return platform::Ends{host, there.keep.view(at::kInt)};
+    };
+    const auto answer =
+        platform::flash_segments(queries.view({rows, heads, dim}), kept.select(1, 0), kept.select(1, 1),
+                                 scale, ends(query_ends), ends(key_ends));
     TORCH_CHECK(answer, "attention: the library does not take heads of ", dim);
     out.copy_(answer->reshape(out.sizes()));
 }

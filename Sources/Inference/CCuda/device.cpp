@@ -102,7 +102,7 @@ CudaDevice::Words CudaDevice::words(const void *values, int64_t bytes) {
     at::Tensor there = empty({std::max<int64_t>(1, bytes)}, at::kByte);
     if (bytes > 0) platform::upload(data(there), values, bytes);
     recent.insert(recent.begin(), Recent{std::vector<char>(first, first + bytes), there});
-    if (recent.size() > 12) recent.pop_back();
+    if (recent.size() > 64) recent.pop_back();
     return {there, data(there)};
 }
 

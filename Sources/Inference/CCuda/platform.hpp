@@ -81,12 +81,15 @@ class Graph {
 /// for it.
 std::optional<at::Tensor> flash(const at::Tensor &queries, const at::Tensor &keys, const at::Tensor &values,
                                 float scale, int64_t window);
-/// The same without order, from segment to segment: rows `query_ends[i] ..< query_ends[i + 1]` see the keys
-/// `key_ends[i] ..< key_ends[i + 1]`. Both lists begin with 0.
+/// 0 and where each segment ends, in the host's memory and in the device's.
+struct Ends {
+    std::vector<int32_t> host;
+    at::Tensor there;
+};
+/// The same without order, from segment to segment: the rows of a segment of `queries` see its keys.
 std::optional<at::Tensor> flash_segments(const at::Tensor &queries, const at::Tensor &keys,
-                                         const at::Tensor &values, float scale,
-                                         const std::vector<int32_t> &query_ends,
-                                         const std::vector<int32_t> &key_ends);
+                                         const at::Tensor &values, float scale, const Ends &query_ends,
+                                         const Ends &key_ends);
 /// Whether both take such heads.
 bool has_flash(at::ScalarType type, int64_t dim);
 

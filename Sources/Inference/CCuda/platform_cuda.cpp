@@ -136,13 +136,16 @@ bool try_flash() {
             return answer && (answer->to(at::kFloat) - expected).abs().max().item<float>() < 0.02f;
         };
         const at::Tensor whole = plain_attention(q, k, v, 0.125f, 1 << 20);
+        const auto ends = [](const std::vector<int32_t> &host) {
+            return Ends{host, at::tensor(host, at::TensorOptions(at::kInt)).to(device())};
+        };
         // One row of a segment of two, two of a segment of three.
         const at::Tensor parts =
             at::cat({plain_attention(q.narrow(0, 0, 1), k.narrow(0, 0, 2), v.narrow(0, 0, 2), 0.125f, 0),
                      plain_attention(q.narrow(0, 1, 2), k.narrow(0, 2, 3), v.narrow(0, 2, 3), 0.125f, 0)});
         return near(flash(q, k, v, 0.125f, 1 << 20), whole) &&
                near(flash(q, k, v, 0.125f, 2), plain_attention(q, k, v, 0.125f, 2)) &&
-               near(flash_segments(q, k, v, 0.125f, {0, 1, 3}, {0, 2, 5}), parts);
+               near(flash_segments(q, k, v, 0.125f, ends({0, 1, 3}), ends({0, 2, 5})), parts);
     } catch (const std::exception &) {
         return false;
     }
@@ -391,21 +394,17 @@ std::optional<at::Tensor> flash(const at::Tensor &queries, const at::Tensor &key
 }
 
 std::optional<at::Tensor> flash_segments(const at::Tensor &queries, const at::Tensor &keys,
-                                         const at::Tensor &values, float scale,
-                                         const std::vector<int32_t> &query_ends,
-                                         const std::vector<int32_t> &key_ends) {
+                                         const at::Tensor &values, float scale, const Ends &query_ends,
+                                         const Ends &key_ends) {
     if (!has_flash(queries.scalar_type(), queries.size(2))) return std::nullopt;
-    const auto there = [](const std::vector<int32_t> &ends) {
-        return at::tensor(ends, at::TensorOptions(at::kInt)).to(device());
-    };
     const auto longest = [](const std::vector<int32_t> &ends) {
         int32_t most = 0;
         for (size_t i = 1; i < ends.size(); ++i) most = std::max(most, ends[i] - ends[i - 1]);
         return int64_t(most);
     };
-    auto answer =
-        at::_flash_attention_forward(queries, keys, values, there(query_ends), there(key_ends),
-                                     longest(query_ends), longest(key_ends), 0.0, false, false, scale);
+    auto answer = at::_flash_attention_forward(queries, keys, values, query_ends.there, key_ends.there,
+                                               longest(query_ends.host), longest(key_ends.host), 0.0, false,
+                                               false, scale);
     return std::get<0>(answer);
 }
 

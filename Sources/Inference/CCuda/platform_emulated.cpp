@@ -229,15 +229,21 @@ std::optional<at::Tensor> flash(const at::Tensor &queries, const at::Tensor &key
 }
 
 std::optional<at::Tensor> flash_segments(const at::Tensor &queries, const at::Tensor &keys,
-                                         const at::Tensor &values, float scale,
-                                         const std::vector<int32_t> &query_ends,
-                                         const std::vector<int32_t> &key_ends) {
+                                         const at::Tensor &values, float scale, const Ends &query_ends,
+                                         const Ends &key_ends) {
     wait();
     meet_fault();
     at::Tensor answer = at::empty_like(queries);
-    for (size_t i = 0; i + 1 < query_ends.size(); ++i) {
-        const auto part = [i](const at::Tensor &rows, const std::vector<int32_t> &ends) {
-            return rows.narrow(0, ends[i], ends[i + 1] - ends[i]);
+    // What is read here is what a device would read.
+    const auto same = [](const Ends &ends) {
+        return ends.there.scalar_type() == at::kInt && ends.there.numel() == int64_t(ends.host.size()) &&
+               std::equal(ends.host.begin(), ends.host.end(),
+                          static_cast<const int32_t *>(ends.there.data_ptr()));
+    };
+    TORCH_CHECK(same(query_ends) && same(key_ends), "segments that differ on the device");
+    for (size_t i = 0; i + 1 < query_ends.host.size(); ++i) {
+        const auto part = [i](const at::Tensor &rows, const Ends &ends) {
+            return rows.narrow(0, ends.host[i], ends.host[i + 1] - ends.host[i]);
         };
         part(answer, query_ends)
             .copy_(plain_attention(part(queries, query_ends), part(keys, key_ends), part(values, key_ends),

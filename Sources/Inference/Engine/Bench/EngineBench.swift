@@ -70,6 +70,10 @@ public final class EngineBench {
         var loader = ModelLoader(request: request, endpoint: nil, log: Logger(label: "bench"))
         loader.checkpoint = checkpoint
         loader.library = DeviceLibrary(environment: ProcessInfo.processInfo.environment)
+        // Once a process: what follows is the model's own time.
+        let began = Memory.now()
+        _ = try loader.library.start(request.device)
+        report["device_seconds"] = .double(Double(Memory.now() - began) / 1e9)
         let engine = try loader.load()
         session = BenchSession(engine)
         describe(engine, before: before)
