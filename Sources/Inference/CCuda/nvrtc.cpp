@@ -4,11 +4,9 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/cuda/CUDAGraph.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/ones.h>
 #include <c10/cuda/CUDAStream.h>
-#include <cuda_runtime_api.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -28,6 +26,7 @@
 
 #include "driver.hpp"
 #include "kernels.hpp"
+#include "platform.hpp"
 
 namespace tg::platform {
 
@@ -212,7 +211,7 @@ std::vector<Unit> units() {
 
 /// Early starts in a recorded graph, behind kernels and behind copies, are tried, not believed.
 bool early_starts_work() {
-    at::cuda::CUDAGraph graph;
+    platform::Graph graph;
     bool recording = false;
     try {
         const at::Tensor one = at::ones({1 << 20}, at::TensorOptions(at::kFloat).device(at::kCUDA));
@@ -222,23 +221,18 @@ bool early_starts_work() {
         };
         // Loaded before it is recorded.
         add(copy);
-        graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+        graph.begin();
         recording = true;
         sum.zero_();
         for (int i = 0; i < 20; ++i) add(sum);
         copy.copy_(sum);
         for (int i = 0; i < 20; ++i) add(copy);
+        graph.end();
         recording = false;
-        graph.capture_end();
-        for (int i = 0; i < 3; ++i) graph.replay();
+        for (int i = 0; i < 3; ++i) graph.run();
         return copy.min().item<float>() == 40 && copy.max().item<float>() == 40;
     } catch (const std::exception &) {
-        try {
-            if (recording) graph.capture_end();
-        } catch (const std::exception &) {
-            // A capture that has failed says so once more.
-        }
-        cudaGetLastError();
+        if (recording) graph.abandon();
         return false;
     }
 }
