@@ -191,6 +191,35 @@ import Weights
         #expect(try Self.multiplies(found.weight, as: found.kept))
     }
 
+    @Test(arguments: [0, 1, 2, 3])
+    func `a row has the same bits alone and among any number of rows`(_ level: Int) throws {
+        let folder = Folder()
+        folder.float8("a", [40, 160], tiles: [3, 3])
+        folder.int8("b", 40, 160)
+        folder.gptq("c", 40, groups: (0..<160).map { Int32($0 * 37 % 160 / 64) }, size: 64, bits: 8)
+        let fp8 = try folder.open(#"{"quant_method": "fp8", "weight_block_size": [16, 64]}"#)
+        let gptq = try folder.open(#"{"quant_method": "gptq", "bits": 8, "group_size": 64}"#)
+        Torch.limitInstructionSet(to: level)
+        defer { Torch.limitInstructionSet(to: 3) }
+        for (name, checkpoint) in [("a", fp8), ("b", fp8), ("c", gptq)] {
+            let reader = WeightReader(checkpoint, dtype: .bfloat16, form: .stored)
+            let matrix = try reader.matrix(["\(name).weight"], rows: [40], columns: 160)
+            guard case .packed(let weight) = matrix else { throw IsDense() }
+            for dtype in [Tensor.DType.float32, .bfloat16] {
+                let x = Tensor(PackedWeightTests.inputs(70, 160), shape: [70, 160]).to(dtype)
+                try Torch.checked {
+                    let alone = (0..<70).flatMap {
+                        x.takingRows([$0]).linear(weight, as: dtype).floats
+                    }
+                    for together in [2, 3, 4, 5, 7, 8, 9, 16, 65, 70] {
+                        let found = x.rows(0..<together).linear(weight, as: dtype).floats
+                        #expect(found == Array(alone.prefix(together * 40)), "\(name) \(together)")
+                    }
+                }
+            }
+        }
+    }
+
     @Test func `groups of few columns would be filled up too much: dense`() throws {
         let folder = Folder()
         let groups = (0..<64).map { Int32($0 * 5 % 64 / 8) }

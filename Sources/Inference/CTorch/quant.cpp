@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "internal.hpp"
 #include "kernels.hpp"
@@ -32,6 +33,8 @@ tg::QuantInput prepared(const at::Tensor &x, const tg_packed_s &weight, int32_t 
     const int64_t rows = x.size(0), width = x.size(1), columns = from ? int64_t(from->size()) : width;
     const int64_t blocks = columns / tg::kBlock;
     const int64_t padded = (rows + kernels.rows - 1) / kernels.rows * kernels.rows;
+    // Rows that one call of a kernel has lie in the same lines of memory.
+    const int64_t together = std::min<int64_t>(8, int64_t(std::bit_ceil(uint64_t(rows))));
     const bool narrow = x.scalar_type() == at::kBFloat16;
     bool codes = false, floats = false, pairs = false;
     for (const tg::QuantPart &part : weight.parts) {
@@ -65,7 +68,8 @@ tg::QuantInput prepared(const at::Tensor &x, const tg_packed_s &weight, int32_t 
                 if (codes) quantise(row, columns, values + at, scales + r * blocks);
                 if (floats) widen(row, columns, wide_to + at);
                 if constexpr (sizeof(T) == 2) {
-                    if (pairs) kernels.pair_b16(row, columns, pairs_to + at);
+                    tg::bf16 *to = pairs_to + r / together * together * columns + r % together * 4;
+                    if (pairs) kernels.pair_b16(row, columns, together, to);
                 }
             }
         });
@@ -76,7 +80,7 @@ tg::QuantInput prepared(const at::Tensor &x, const tg_packed_s &weight, int32_t 
         const auto copy = [](const float *from, int64_t count, float *to) { std::copy_n(from, count, to); };
         prepare(static_cast<const float *>(x.const_data_ptr()), kernels.quantise_f32, copy);
     }
-    return {values, scales, wide_to, pairs_to, columns};
+    return {values, scales, wide_to, pairs_to, columns, together};
 }
 
 }  // namespace

@@ -71,8 +71,9 @@ struct QuantInput {
     const int8_t *values;            // [rows, columns]
     const QuantInputBlock *blocks;   // [rows, columns / 32]
     const float *floats;             // [rows, columns]
-    const uint16_t *pairs;           // [rows, columns] as `pair_b16` puts them, for `float8`; null: floats
+    const uint16_t *pairs;           // of `float8`: [rows / together, columns / 4, together, 4]; may be null
     int64_t columns;
+    int64_t together;                // 1, 2, 4 or 8 rows whose pairs lie side by side; fewer than 8: all
 };
 
 /// Where products go: [rows, stride] of float or bf16.
@@ -90,8 +91,8 @@ struct QuantKernels {
     void (*quantise_f32)(const float *x, int64_t columns, int8_t *values, QuantInputBlock *blocks);
     void (*quantise_b16)(const uint16_t *x, int64_t columns, int8_t *values, QuantInputBlock *blocks);
     void (*widen_b16)(const uint16_t *x, int64_t columns, float *out);
-    /// Columns 0 2 1 3 of each four: what products of pairs want. Null where the CPU has none.
-    void (*pair_b16)(const uint16_t *x, int64_t columns, uint16_t *out);
+    /// A row among `together`, columns 0 2 1 3 of each four: for products of pairs. Null: the CPU has none.
+    void (*pair_b16)(const uint16_t *x, int64_t columns, int64_t together, uint16_t *out);
     /// Rows [row, row_end) with tiles [tile, tile_end) of the part. A row's bits depend on it alone.
     void (*product)(const QuantPart &part, int64_t tile, int64_t tile_end, const QuantInput &x,
                     int64_t row, int64_t row_end, const QuantOutput &out);

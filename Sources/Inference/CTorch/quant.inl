@@ -277,10 +277,12 @@ static void float8_product(const QuantPart &part, int64_t tile, const QuantInput
         v16 sums[2][Rows] = {};
         for (int64_t column = group; column < end; column += 4) {
             const u16x four = load_codes(codes + column * kTile);
-            for (int c = 0; c < 4; ++c) {
-                const v16 values = float8_values(four, c);
+            for (int c = 0; c < 4; c += 2) {
+                const v16 even = float8_values(four, c), odd = float8_values(four, c + 1);
                 for (int r = 0; r < Rows; ++r) {
-                    sums[c % 2][r] += values * inputs[r * x.columns + column + c];
+                    const float *at = inputs + r * x.columns + column + c;
+                    sums[0][r] += even * at[0];
+                    sums[1][r] += odd * at[1];
                 }
             }
         }
@@ -311,6 +313,20 @@ struct Float8Bytes {
 
 static constexpr Float8Bytes float8_bytes;
 
+/// Four columns of a tile: columns 0 and 2 as pairs, then 1 and 3.
+TG_INLINE void float8_decode(const uint8_t *codes, __m512i &first, __m512i &second) {
+    const auto bytes = [](const uint8_t *table, __m512i at) {
+        return _mm512_permutex2var_epi8(_mm512_load_si512(table), at, _mm512_load_si512(table + 64));
+    };
+    constexpr __mmask64 odd = 0xaaaaaaaaaaaaaaaa;
+    const __m512i four = (__m512i)load_codes(codes), low = bytes(float8_bytes.lower, four);
+    const __m512i sign = _mm512_set1_epi8(-128);
+    // a | (b & c)
+    const __m512i high = _mm512_ternarylogic_epi32(bytes(float8_bytes.upper, four), four, sign, 0xf8);
+    first = _mm512_mask_blend_epi8(odd, low, _mm512_slli_epi16(high, 8));
+    second = _mm512_mask_blend_epi8(odd, _mm512_srli_epi16(low, 8), high);
+}
+
 TG_INLINE __m512 dot_pairs(__m512 acc, __m512i weights, const bf16 *pair) {
     int32_t x;
     __builtin_memcpy(&x, pair, 4);
@@ -324,12 +340,6 @@ static void float8_pairs(const QuantPart &part, int64_t tile, const QuantInput &
     const uint8_t *codes = part.codes + tile * part.tile_bytes();
     const uint8_t *factors = part.factors + tile * part.factor_bytes();
     const bf16 *inputs = x.pairs + row * x.columns;
-    const __m512i upper0 = _mm512_load_si512(float8_bytes.upper);
-    const __m512i upper1 = _mm512_load_si512(float8_bytes.upper + 64);
-    const __m512i lower0 = _mm512_load_si512(float8_bytes.lower);
-    const __m512i lower1 = _mm512_load_si512(float8_bytes.lower + 64);
-    const __m512i sign = _mm512_set1_epi8(-128);
-    constexpr __mmask64 odd = 0xaaaaaaaaaaaaaaaa;
     v16 acc[Rows] = {};
     for (int64_t group = 0; group < part.columns; group += part.group * kBlock, factors += 64) {
         const int64_t end = group + part.group * kBlock < part.columns ? group + part.group * kBlock
@@ -337,17 +347,12 @@ static void float8_pairs(const QuantPart &part, int64_t tile, const QuantInput &
         __m512 sums[2][Rows];
         for (int r = 0; r < Rows; ++r) sums[0][r] = sums[1][r] = _mm512_setzero_ps();
         for (int64_t column = group; column < end; column += 4) {
-            const __m512i four = (__m512i)load_codes(codes + column * kTile);
-            const __m512i magnitude = _mm512_permutex2var_epi8(upper0, four, upper1);
-            const __m512i high = _mm512_ternarylogic_epi32(magnitude, four, sign, 0xf8);  // a | (b & c)
-            const __m512i low = _mm512_permutex2var_epi8(lower0, four, lower1);
-            // Columns 0 and 2 of the four, then 1 and 3.
-            const __m512i first = _mm512_mask_blend_epi8(odd, low, _mm512_slli_epi16(high, 8));
-            const __m512i second = _mm512_mask_blend_epi8(odd, _mm512_srli_epi16(low, 8), high);
+            const bf16 *at = inputs + column * x.together;
+            __m512i first, second;
+            float8_decode(codes + column * kTile, first, second);
             for (int r = 0; r < Rows; ++r) {
-                const bf16 *at = inputs + r * x.columns + column;
-                sums[0][r] = dot_pairs(sums[0][r], first, at);
-                sums[1][r] = dot_pairs(sums[1][r], second, at + 2);
+                sums[0][r] = dot_pairs(sums[0][r], first, at + 4 * r);
+                sums[1][r] = dot_pairs(sums[1][r], second, at + 4 * r + 2);
             }
         }
         v16 scale;
@@ -357,12 +362,12 @@ static void float8_pairs(const QuantPart &part, int64_t tile, const QuantInput &
     for (int r = 0; r < Rows; ++r) out[r] = acc[r];
 }
 
-static void pair_row(const bf16 *x, int64_t columns, bf16 *out) {
-    for (int64_t i = 0; i + 4 <= columns; i += 4) {
-        out[i] = x[i];
-        out[i + 1] = x[i + 2];
-        out[i + 2] = x[i + 1];
-        out[i + 3] = x[i + 3];
+static void pair_row(const bf16 *x, int64_t columns, int64_t together, bf16 *out) {
+    for (int64_t i = 0; i + 4 <= columns; i += 4, out += 4 * together) {
+        out[0] = x[i];
+        out[1] = x[i + 2];
+        out[2] = x[i + 1];
+        out[3] = x[i + 3];
     }
 }
 #endif
