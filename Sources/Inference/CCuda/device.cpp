@@ -339,6 +339,18 @@ void CudaDevice::take_over(tg_packed_s &w) {
 
 at::Tensor CudaDevice::packed_linear(const at::Tensor &x, const tg_packed_s &w, const at::Tensor *bias,
                                      at::ScalarType type) {
+    return packed_product(x, w, bias, nullptr, type);
+}
+
+bool CudaDevice::few_packed(const at::Tensor &x, const tg_packed_s &w) {
+    const bool lanes = x.scalar_type() == at::kFloat ||
+                       std::any_of(w.parts.begin(), w.parts.end(),
+                                   [](const QuantPart &part) { return part.scales == Scales::table; });
+    return x.size(0) <= (lanes ? 8 : kFewPackedRows);
+}
+
+at::Tensor CudaDevice::packed_product(const at::Tensor &x, const tg_packed_s &w, const at::Tensor *bias,
+                                      const at::Tensor *sum, at::ScalarType type) {
     const int64_t rows = x.size(0);
     const at::Tensor added = bias ? *bias : at::Tensor();
     // The input in the orders of columns that the parts have, each made once.
@@ -351,14 +363,14 @@ at::Tensor CudaDevice::packed_linear(const at::Tensor &x, const tg_packed_s &w, 
         });
         inputs.push_back(turned);
     }
-    if (rows <= 8) {
-        at::Tensor out = empty({rows, w.rows}, type);
-        for (const QuantPart &part : w.parts) {
-            platform::perform([=, in = inputs[size_t(part.order)], columns = w.rows] {
-                launch_packed_gemv(part, code(x), data(in), rows, added.defined() ? data(added) : nullptr,
-                                   code(out), data(out), columns);
-            });
-        }
+    if (few_packed(x, w)) {
+        const at::Tensor out = sum ? *sum : empty({rows, w.rows}, type);
+        platform::perform([=, parts = w.parts, columns = w.rows, behind = sum ? data(*sum) : nullptr] {
+            std::vector<PackedInput> with;
+            for (const QuantPart &part : parts) with.push_back({&part, data(inputs[size_t(part.order)])});
+            launch_packed_products(with.data(), int64_t(with.size()), code(x), rows,
+                                   added.defined() ? data(added) : nullptr, behind, code(out), data(out), columns);
+        });
         return out;
     }
     // Some rows of the weight at a time as a dense matrix, then a product as any other.

@@ -145,6 +145,11 @@ class CudaDevice final : public Device {
         at::Tensor logits, scratch, answers;
     };
 
+    /// Whether rows are few enough to be multiplied with codes as they are.
+    static bool few_packed(const at::Tensor &x, const tg_packed_s &w);
+    /// `sum`, of few rows: takes the product in place.
+    at::Tensor packed_product(const at::Tensor &x, const tg_packed_s &w, const at::Tensor *bias,
+                              const at::Tensor *sum, at::ScalarType type);
     Words words(const void *values, int64_t bytes);
     /// The same, or while a graph is recorded where they were staged.
     Words staged(const std::vector<int32_t> &host, const void *there, const int32_t *values, int64_t count);

@@ -35,6 +35,9 @@ at::Tensor CudaDevice::joined_linear(const at::Tensor &x, const at::Tensor *w, c
     }
     const at::Tensor inputs = around.norm ? rms_norm(x, around.norm->value, around.eps) : x;
     const at::Tensor *bias = optional(around.bias);
+    if (packed && around.sum && !around.gated && few_packed(inputs, *packed)) {
+        return packed_product(inputs, *packed, bias, &around.sum->value, type);
+    }
     at::Tensor out = w ? linear(inputs, *w, bias)
                        : packed_linear(inputs, *packed, bias, around.gated ? x.scalar_type() : type);
     if (around.gated) out = swiglu(out);

@@ -21,6 +21,15 @@ std::string kind(const QuantPart &part) {
     return std::to_string(part.bits) + names[int(part.scales)];
 }
 
+constexpr int64_t kPartsTogether = 4;
+
+/// As the kernels declare it.
+struct Parts {
+    int count;
+    const void *x[kPartsTogether];
+    QuantPart part[kPartsTogether];
+};
+
 }  // namespace
 
 void launch_unpack(const QuantPart &part, int64_t row, int64_t rows, tg_dtype type, void *out) {
@@ -48,15 +57,32 @@ void launch_unpack_rows(const QuantPart &part, const int32_t *ids, int64_t count
           {threads_for(part.blocks() * 8, 256), 1, 1}, 0, part, ids, out);
 }
 
-void launch_packed_gemv(const QuantPart &part, tg_dtype type, const void *x, int64_t rows, const void *bias,
-                        tg_dtype out_type, void *out, int64_t stride) {
-    if (rows == 0 || part.rows == 0) return;
-    if (rows > 8) throw std::runtime_error(std::to_string(rows) + " rows for a product with few");
-    const int64_t inputs = rows == 1 ? 1 : rows <= 4 ? 4 : 8;
-    const unsigned threads = threads_for(ceiling(part.blocks(), part.bits == 8 ? 1 : 2) * kLanes, 256);
-    start("packed_gemv_" + kind(part) + '_' + std::to_string(inputs) + suffix(type),
-          {blocks(part.tiles()), 1, 1}, {threads, 1, 1}, unsigned(threads / kLanes * inputs * kTile * 4),
-          part, x, int(rows), bias, int(out_type), out, stride);
+void launch_packed_products(const PackedInput *parts, int64_t count, tg_dtype type, int64_t rows,
+                            const void *bias, const void *sum, tg_dtype out_type, void *out, int64_t stride) {
+    for (int64_t at = 0, end; rows > 0 && at < count; at = end) {
+        const QuantPart &first = *parts[at].part;
+        Parts together{};
+        int64_t tiles = 0;
+        for (end = at; end < count && together.count < kPartsTogether; ++end) {
+            const QuantPart &part = *parts[end].part;
+            if (end > at && (part.columns != first.columns || kind(part) != kind(first))) break;
+            together.x[together.count] = parts[end].x;
+            together.part[together.count++] = part;
+            tiles += part.tiles();
+        }
+        if (tiles == 0) continue;
+        const bool lanes = type == TG_F32 || first.scales == Scales::table;
+        if (rows > (lanes ? 8 : kFewPackedRows)) {
+            throw std::runtime_error(std::to_string(rows) + " rows for a product with few");
+        }
+        const int64_t inputs = !lanes ? ceiling(rows, 8) * 8 : rows == 1 ? 1 : rows <= 4 ? 4 : 8;
+        // Blocks of columns that a warp takes at once.
+        const int64_t turn = !lanes ? 4 : first.bits == 8 ? 1 : 2;
+        const unsigned threads = threads_for(ceiling(first.blocks(), turn) * kLanes, 256);
+        start("packed_gemv_" + kind(first) + '_' + std::to_string(inputs) + suffix(type),
+              {blocks(tiles), 1, 1}, {threads, 1, 1}, unsigned(threads / kLanes * inputs * kTile * 4), together,
+              int(rows), bias, sum, int(out_type), out, stride);
+    }
 }
 
 }  // namespace tg::device

@@ -193,6 +193,43 @@ __device__ __forceinline__ Pack<u32, 4> stream_pack(const void *p, bool there) {
     return pack;
 #endif
 }
+/// Two words, one, or half of one, as stream_pack.
+__device__ __forceinline__ void stream_words(const void *p, bool there, u32 &first, u32 &second) {
+#ifdef TORCHGATE_EMULATED
+    const auto pack = there ? read_pack<u32, 2>(p) : Pack<u32, 2>{};
+    first = pack.at[0];
+    second = pack.at[1];
+#else
+    asm volatile("{ .reg .pred there; setp.ne.b32 there, %3, 0; mov.b32 %0, 0; mov.b32 %1, 0;\n"
+                 "@there ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2]; }"
+                 : "=&r"(first), "=&r"(second)
+                 : "l"(p), "r"(int(there)));
+#endif
+}
+__device__ __forceinline__ u32 stream_word(const void *p, bool there) {
+#ifdef TORCHGATE_EMULATED
+    return there ? read_pack<u32, 1>(p).at[0] : 0;
+#else
+    u32 word;
+    asm volatile("{ .reg .pred there; setp.ne.b32 there, %2, 0; mov.b32 %0, 0;\n"
+                 "@there ld.global.nc.u32 %0, [%1]; }"
+                 : "=&r"(word)
+                 : "l"(p), "r"(int(there)));
+    return word;
+#endif
+}
+__device__ __forceinline__ u32 stream_half(const void *p, bool there) {
+#ifdef TORCHGATE_EMULATED
+    return there ? read_pack<u16, 1>(p).at[0] : 0;
+#else
+    u16 half;
+    asm volatile("{ .reg .pred there; setp.ne.b32 there, %2, 0; mov.b16 %0, 0;\n"
+                 "@there ld.global.nc.u16 %0, [%1]; }"
+                 : "=&h"(half)
+                 : "l"(p), "r"(int(there)));
+    return half;
+#endif
+}
 /// 16 bytes as floats.
 __device__ __forceinline__ void spread(const Pack<u32, 4> &pack, float (&out)[kPack<float>], float) {
 #pragma unroll
@@ -304,4 +341,47 @@ __device__ __forceinline__ T block_sum(T value) {
     if (lane == 0) parts[threadIdx.x / kLanes] = value;
     __syncthreads();
     return warp_sum(lane < warps ? parts[lane] : T(0));
+}
+
+// Tensor units -----------------------------------------------------------------------------------
+
+template <typename T>
+constexpr bool kIsHalf = false;
+template <>
+constexpr bool kIsHalf<f16> = true;
+
+/// sums += a · b of a warp: a [16, 16], b [16, 8] and sums [16, 8] lie in its lanes as mma.m16n8k16 has them.
+template <typename T>
+__device__ __forceinline__ void multiply_tiles(const u32 (&a)[4], const u32 (&b)[2], float (&sums)[4], T) {
+#ifdef TORCHGATE_EMULATED
+    const unsigned lane = threadIdx.x % kLanes, group = lane / 4, place = lane % 4;
+    const auto value = [](u64 words, int i) {
+        T element;
+        element.bits = u16(words >> (16 * i));
+        return widen(element);
+    };
+    for (unsigned other = 0; other < 4; ++other) {
+        const u64 top = __shfl_sync(kAllLanes, u64(a[2]) << 32 | a[0], 4 * group + other);
+        const u64 low = __shfl_sync(kAllLanes, u64(a[3]) << 32 | a[1], 4 * group + other);
+        for (unsigned column = 0; column < 2; ++column) {
+            const u64 in = __shfl_sync(kAllLanes, u64(b[1]) << 32 | b[0], 4 * (2 * place + column) + other);
+            for (int i = 0; i < 4; ++i) {
+                sums[column] += value(top, i) * value(in, i);
+                sums[2 + column] += value(low, i) * value(in, i);
+            }
+        }
+    }
+#else
+    if constexpr (kIsHalf<T>) {
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+            "{%0, %1, %2, %3};"
+            : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    } else {
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+            "{%0, %1, %2, %3};"
+            : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    }
+#endif
 }
