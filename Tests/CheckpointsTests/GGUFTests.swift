@@ -125,6 +125,29 @@ import Testing
         // 33 values are no whole block.
         #expect(try one([33], type: 8, data: 96)?.kind == .corrupt)
         #expect(try one([8], type: 99)?.kind == .unsupported)
+        #expect(try one([1 << 62, 0], data: 0)?.kind == .corrupt)
+        #expect(try one([0, 1 << 62], data: 0)?.kind == .corrupt)
+    }
+
+    @Test func `tensors lie one after the other`() throws {
+        func second(at offset: UInt64) throws -> CheckpointError? {
+            var writer = GGUFWriter()
+            writer.key("general.architecture", "llama")
+            writer.tensor("x", [10], .init(repeating: 0, count: 40))
+            writer.tensor("y", [8], .init(repeating: 0, count: 96), at: offset)
+            return try fault(writer.file())
+        }
+        #expect(try second(at: 64) == nil)
+        #expect(try second(at: 0)?.detail.contains("'y'") == true)
+        #expect(try second(at: 96)?.detail.contains("expected 64") == true)
+    }
+
+    @Test(arguments: [Float.nan, .infinity]) func `a number that is none is told by its key`(
+        _ value: Float
+    ) throws {
+        var writer = GGUFWriter.sample
+        writer.key("llama.rope.freq_base", type: 6, bytes(value.bitPattern))
+        #expect(try fault(writer.file())?.detail.contains("llama.rope.freq_base") == true)
     }
 
     @Test func `keys that come twice, unknown types and huge numbers are corrupt`() throws {

@@ -43,6 +43,15 @@ import Testing
         #expect(dense.weightBytes == 128 && dense.weights == "bfloat16" && dense.storedBytes == 68)
     }
 
+    @Test func `empty codes are planned, and refused by who loads them`() throws {
+        let header =
+            #"{"q.g_idx":{"dtype":"I32","shape":[8],"data_offsets":[0,32]},"#
+            + #""q.qweight":{"dtype":"I32","shape":[0,8],"data_offsets":[32,32]}}"#
+        let config = #"{"quantization_config":{"quant_method":"gptq","group_size":-1}}"#
+        let checkpoint = try Bench().open(weights: safetensors(header, data: 32), config: config)
+        #expect(MemoryPlan(of: checkpoint, dtype: "bfloat16", form: .stored).weightBytes == 0)
+    }
+
     /// Qwen2.5-14B-Instruct: its config, and a file of its shapes that holds nothing.
     private func fourteenBillion(_ more: String = "") throws -> (Bench, Checkpoint) {
         let (d, i, v, kv) = (5120, 13_824, 152_064, 1024)
@@ -94,6 +103,7 @@ import Testing
     @Test(arguments: [
         (#""quant_method":"fp8","modules_to_not_convert":["layers.47.mlp"]"#, 300...310),
         (#""quant_method":"fp8","modules_to_not_convert":["lm_head","layers.4"]"#, 390...400),
+        (#""quant_method":"fp8","ignored_layers":["layers.47.mlp"]"#, 300...310),
         (#""load_in_4bit":true,"llm_int8_skip_modules":["q_proj","ayers"]"#, 2500...2600),
         (#""quant_method":"fp8","modules_to_not_convert":["lm_head"]"#, 0...0),
     ])

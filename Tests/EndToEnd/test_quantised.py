@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +63,42 @@ def test_checkpoints_of_every_quantiser_are_served(
         status = house.status()
         assert status["loaded_model"] == name
         assert status["weights"] == kept, status
+
+
+def changed(source: Path, target: Path, words: dict[str, object], emptied: str = "") -> None:
+    """A checkpoint with other words in its quantization_config, and a tensor without rows."""
+    target.mkdir()
+    for file in source.parent.glob("tokenizer*.json"):
+        (target / file.name).symlink_to(file)
+    config = json.loads((source / "config.json").read_text())
+    config["quantization_config"].update(words)
+    (target / "config.json").write_text(json.dumps(config))
+    raw = (source / "model.safetensors").read_bytes()
+    length = struct.unpack("<Q", raw[:8])[0]
+    header, data, at, body = json.loads(raw[8 : 8 + length]), raw[8 + length :], 0, b""
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            start, end = tensor["data_offsets"]
+            if name == emptied:
+                tensor["shape"][0], end = 0, start
+            body += data[start:end]
+            tensor["data_offsets"] = [at, at := at + end - start]
+    text = json.dumps(header).encode()
+    (target / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def test_a_checkpoint_that_lies_is_an_error_and_the_others_are_served(
+    new_house: Callable[..., House], tmp_path: Path
+) -> None:
+    fixtures, empty = FIXTURES / "quantised", "model.layers.0.self_attn.q_proj.qweight"
+    changed(fixtures / "awq", tmp_path / "good", {})
+    changed(fixtures / "awq", tmp_path / "word", {"bits": "8"})
+    changed(fixtures / "gptq", tmp_path / "empty", {"group_size": -1}, empty)
+    house = new_house({"ENGINE_MIN_RESIDENCY": "0"}, model="good", models_dir=str(tmp_path))
+    for name, part in {"word": 'bits is "8"', "empty": f"tensor {empty}"}.items():
+        answer = house.chat("hi", max_tokens=2, model=name)
+        assert answer.status == 503, answer.body
+        assert answer.json["error"]["code"] == "model_load_failed"
+        assert part in house.log
+        assert "ended while it loaded" not in answer.json["error"]["message"]
+        assert house.chat("hi", max_tokens=2).status == 200

@@ -161,6 +161,14 @@ import Weights
             (#"{"quant_method": "gptq", "checkpoint_format": "marlin"}"#, "marlin"),
             (#"{"quant_method": "gptq", "group_size": 0}"#, "group_size is 0"),
             (#"{"quant_method": "fp8", "weight_block_size": [128]}"#, "weight_block_size"),
+            (#"{"quant_method": "fp8", "weight_block_size": [128, "x", 128]}"#, "no pair"),
+            // Of another kind than numbers and words, which is not absent.
+            (#"{"quant_method": 5}"#, "quant_method is 5"),
+            (#"{"quant_method": "awq", "bits": "8"}"#, #"bits is "8""#),
+            (#"{"quant_method": "awq", "version": 3}"#, "version is 3"),
+            (#"{"quant_method": "gptq", "bits": 4.5}"#, "bits is 4.5"),
+            (#"{"quant_method": "gptq", "group_size": true}"#, "group_size is true"),
+            (#"{"quant_method": "gptq", "checkpoint_format": 2}"#, "checkpoint_format is 2"),
         ]
         for (config, part) in refused {
             let folder = try Folder(config)

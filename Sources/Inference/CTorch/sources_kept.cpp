@@ -33,9 +33,11 @@ float from_half(uint16_t bits) {
     return float(h);
 }
 
-/// Block `b` of a row of floats as codes; nf4's scale is that of 64 values.
-void quantise(const float *row, int64_t b, tg_packing how, tg::BlockCodes &to) {
+/// Block `b` of a row of floats as codes; nf4's scale is that of 64 values. False where a value is not
+/// finite, or too large for its scale.
+bool quantise(const float *row, int64_t b, tg_packing how, tg::BlockCodes &to) {
     const float *x = row + b * kBlock;
+    if (!std::all_of(x, x + kBlock, [](float v) { return std::isfinite(v); })) return false;
     const auto [low, high] = std::minmax_element(x, x + kBlock);
     if (how == TG_PACK_INT8) {
         to.scale = to_half(std::max(-*low, *high) / 127);
@@ -43,6 +45,7 @@ void quantise(const float *row, int64_t b, tg_packing how, tg::BlockCodes &to) {
         for (int64_t i = 0; i < kBlock; ++i) {
             to.codes[i] = uint8_t(128 + int(std::clamp(std::nearbyint(x[i] * inverse), -127.0f, 127.0f)));
         }
+        return std::isfinite(d);
     } else if (how == TG_PACK_INT4) {
         to.scale = to_half((*high - *low) / 15);
         to.minimum = to_half(*low);
@@ -50,6 +53,7 @@ void quantise(const float *row, int64_t b, tg_packing how, tg::BlockCodes &to) {
         for (int64_t i = 0; i < kBlock; ++i) {
             to.codes[i] = uint8_t(std::clamp(std::nearbyint((x[i] - m) * inverse), 0.0f, 15.0f));
         }
+        return std::isfinite(d) && std::isfinite(m);
     } else {
         const float *pair = row + b / 2 * 64;
         const auto [first, last] = std::minmax_element(pair, pair + 64);
@@ -62,6 +66,7 @@ void quantise(const float *row, int64_t b, tg_packing how, tg::BlockCodes &to) {
             for (int64_t i = 0; i < kBlock; ++i) entries[i] += x[i] * inverse > middle ? 1.0f : 0.0f;
         }
         for (int64_t i = 0; i < kBlock; ++i) to.codes[i] = uint8_t(entries[i]);
+        return true;
     }
 }
 
@@ -243,13 +248,16 @@ bool tg_pack_source(tg_packed w, int64_t count, const tg_source *source, tg_pack
             tg::BlockCodes codes{};
             for (int64_t r = from; r < end; ++r) {
                 for (int64_t b = 0; b < part.blocks(); ++b) {
-                    if (stored && !as_stored.take(r, b, part, codes)) is_broken = true;
-                    if (!stored) quantise(rows.data() + (r - from) * columns, b, how, codes);
+                    const bool is_whole =
+                        stored ? as_stored.take(r, b, part, codes)
+                               : quantise(rows.data() + (r - from) * columns, b, how, codes);
+                    if (!is_whole) is_broken = true;
                     tg::put_block(part, r, b, codes);
                 }
             }
         });
-        TORCH_CHECK(!is_broken, "an 8-bit float is not a number");
+        TORCH_CHECK(!is_broken, stored ? "an 8-bit float is not a number"
+                                       : "a value is not finite, or too large to be quantised");
         tg::settle(*w);
         return true;
     });

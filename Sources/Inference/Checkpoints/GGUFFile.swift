@@ -87,7 +87,14 @@ struct GGUFFile {
         }
         let data = (cursor.at + alignment - 1) & ~(alignment - 1)
         var rows: [Row] = []
+        // One after the other, as the format wants it: another type or shape than the writer meant shows here.
+        var next = 0
         for head in heads {
+            guard head.offset == next else {
+                throw cursor.fail(
+                    "tensor '\(head.name)' begins at \(head.offset), expected \(next)"
+                )
+            }
             let (start, overflow) = data.addingReportingOverflow(head.offset)
             guard let length = head.format.byteCount(of: head.shape) else {
                 throw cursor.fail("tensor '\(head.name)' has the impossible shape \(head.shape)")
@@ -97,6 +104,7 @@ struct GGUFFile {
                     "tensor '\(head.name)' needs \(length) bytes at \(head.offset), beyond the file's end"
                 )
             }
+            next += (length + alignment - 1) & ~(alignment - 1)
             rows.append(Row(name: head.name, format: head.format, shape: head.shape, bytes: bytes))
         }
         return rows

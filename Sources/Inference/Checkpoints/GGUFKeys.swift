@@ -32,9 +32,9 @@ struct GGUFKeys {
     func double(_ key: String) throws(CheckpointError) -> Double? {
         switch value(key) {
         case nil: return nil
-        case .float(let value)?: return value
+        case .float(let value)? where value.isFinite: return value
         case .int(let value)?: return Double(value)
-        default: throw fail(key, "is no number")
+        default: throw fail(key, "is no finite number")
         }
     }
 

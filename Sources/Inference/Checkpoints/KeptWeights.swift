@@ -134,7 +134,7 @@ struct KeptWeights {
                 return coded(name, rows, columns, layout(4, group ?? columns), "awq")
             case .gptq(let bits, let group, _):
                 let (rows, columns) = (entry.shape[1], entry.shape[0] * 32 / bits)
-                let size = group ?? columns
+                let size = max(1, group ?? columns)
                 let kind = bits == 4 ? "gptq" : "gptq8"
                 let groups = order(checkpoint.tensors["\(base).g_idx"], size)
                 let kept =

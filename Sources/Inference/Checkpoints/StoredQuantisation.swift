@@ -16,12 +16,10 @@ public enum StoredQuantisation: Equatable, Sendable {
     /// Reads the config of a model, or of the text model inside it.
     /// - Throws: `CheckpointError` that names what is not supported.
     public init(_ config: JSONValue) throws(CheckpointError) {
-        let nested = config["text_config"]?["quantization_config"]
-        guard let found = config["quantization_config"] ?? nested, found.object != nil else {
+        guard let found = Self.member(config) else {
             self = .none
             return
         }
-        func integer(_ names: String...) -> Int? { names.lazy.compactMap { found[$0]?.int }.first }
         func refuse(_ key: String, _ value: String, _ known: String) -> CheckpointError {
             CheckpointError(
                 .unsupported,
@@ -29,30 +27,56 @@ public enum StoredQuantisation: Equatable, Sendable {
                 "quantization_config: \(key) is \(value), supported: \(known)"
             )
         }
+        // What is there and is of another kind is no default.
+        func written(_ name: String) -> JSONValue? { found[name].flatMap { $0.isNull ? nil : $0 } }
+        func integer(_ names: String..., known: String) throws(CheckpointError) -> Int? {
+            for name in names {
+                guard let value = written(name) else { continue }
+                guard let number = value.int else {
+                    throw refuse(name, String(value.text().prefix(40)), known)
+                }
+                return number
+            }
+            return nil
+        }
+        func word(_ name: String, known: String) throws(CheckpointError) -> String? {
+            guard let value = written(name) else { return nil }
+            guard let text = value.string else {
+                throw refuse(name, String(value.text().prefix(40)), known)
+            }
+            return text
+        }
         func group() throws(CheckpointError) -> Int? {
-            guard let size = integer("group_size", "q_group_size") else { return 128 }
+            let known = "-1 or columns"
+            guard let size = try integer("group_size", "q_group_size", known: known) else {
+                return 128
+            }
             guard size == -1 || (1...1_048_576).contains(size) else {
-                throw refuse("group_size", "\(size)", "-1 or columns")
+                throw refuse("group_size", "\(size)", known)
             }
             return size == -1 ? nil : size
         }
         let is4Bit = found["load_in_4bit"]?.bool == true || found["_load_in_4bit"]?.bool == true
         let is8Bit = found["load_in_8bit"]?.bool == true || found["_load_in_8bit"]?.bool == true
-        let method = found["quant_method"]?.string ?? (is4Bit || is8Bit ? "bitsandbytes" : "absent")
+        let known = "awq, bitsandbytes, fp8 and gptq"
+        let method =
+            try word("quant_method", known: known)
+            ?? (is4Bit || is8Bit ? "bitsandbytes" : "absent")
         switch method.lowercased() {
         case "bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit": self = .bitsandbytes
         case "awq":
-            let version = found["version"]?.string?.lowercased() ?? "gemm"
+            let version = try word("version", known: "gemm")?.lowercased() ?? "gemm"
             guard version == "gemm" else { throw refuse("version", version, "gemm") }
-            let bits = integer("bits", "w_bit") ?? 4
+            let bits = try integer("bits", "w_bit", known: "4") ?? 4
             guard bits == 4 else { throw refuse("bits", "\(bits)", "4") }
             self = .awq(group: try group())
         case "gptq":
-            let bits = integer("bits") ?? 4
+            let bits = try integer("bits", known: "4 and 8") ?? 4
             guard bits == 4 || bits == 8 else { throw refuse("bits", "\(bits)", "4 and 8") }
-            let format = found["checkpoint_format"]?.string ?? "gptq"
+            let formats = "gptq and gptq_v2"
+            let format = try word("checkpoint_format", known: formats) ?? "gptq"
             guard format == "gptq" || format == "gptq_v2" || format.isEmpty else {
-                throw refuse("checkpoint_format", format, "gptq and gptq_v2")
+                throw refuse("checkpoint_format", format, formats)
             }
             let offset = format == "gptq_v2" ? 0 : 1
             self = .gptq(bits: bits, group: try group(), offset: offset)
@@ -61,12 +85,12 @@ public enum StoredQuantisation: Equatable, Sendable {
                 self = .fp8(rows: 1_048_576, columns: 1_048_576)
                 return
             }
-            let sides = size.array?.compactMap(\.int) ?? []
+            let sides = size.array?.map { $0.int ?? 0 } ?? []
             guard sides.count == 2, sides.allSatisfy({ (1...1_048_576).contains($0) }) else {
                 throw refuse("weight_block_size", "no pair of sizes", "tiles such as [128, 128]")
             }
             self = .fp8(rows: sides[0], columns: sides[1])
-        default: throw refuse("quant_method", method, "awq, bitsandbytes, fp8 and gptq")
+        default: throw refuse("quant_method", method, known)
         }
     }
 }
@@ -85,11 +109,22 @@ extension StoredQuantisation {
 
     /// Modules that a checkpoint's writer wants left as floats.
     public static func modulesLeftAsFloats(_ config: JSONValue) -> [String] {
-        let nested = config["text_config"]?["quantization_config"]
-        let found = config["quantization_config"] ?? nested
-        return ["modules_to_not_convert", "llm_int8_skip_modules"].flatMap {
+        let found = member(config)
+        return ["modules_to_not_convert", "llm_int8_skip_modules", "ignored_layers"].flatMap {
             found?[$0]?.array?.compactMap(\.string) ?? []
         }
+    }
+
+    /// Whether columns of GPTQ belong to groups in another order than they stand.
+    public static func reorders(_ config: JSONValue) -> Bool {
+        member(config)?["desc_act"]?.bool == true
+    }
+
+    /// What a config says of quantisation, itself or for the text model inside it.
+    private static func member(_ config: JSONValue) -> JSONValue? {
+        let key = "quantization_config"
+        return [config[key], config["text_config"]?[key]].lazy.compactMap { $0 }
+            .first { $0.object != nil }
     }
 
     /// Whether the weight `name` is of one of `modules`: of whole words between the dots.
@@ -106,6 +141,8 @@ public struct BitsAndBytesState: Equatable, Sendable {
     public let dtype: String
     /// Rows and columns.
     public let shape: [Int]
+    /// `nf4` or `fp4`; nil where it is not said.
+    public let kind: String?
     /// Scales that share a scale of their own, and what is added to each; nil where they are floats.
     public let nested: (block: Int, offset: Double)?
 
@@ -117,7 +154,8 @@ public struct BitsAndBytesState: Equatable, Sendable {
         else { return nil }
         self.block = block
         self.dtype = dtype
-        shape = sides.compactMap(\.int)
+        shape = sides.map { $0.int ?? -1 }
+        kind = json["quant_type"].map { $0.string ?? $0.kind }
         if let size = json["nested_blocksize"]?.int, let offset = json["nested_offset"]?.double {
             guard (1...1_048_576).contains(size) else { return nil }
             nested = (size, offset)
@@ -128,7 +166,7 @@ public struct BitsAndBytesState: Equatable, Sendable {
 
     /// Member by member.
     public static func == (a: BitsAndBytesState, b: BitsAndBytesState) -> Bool {
-        a.block == b.block && a.dtype == b.dtype && a.shape == b.shape
+        a.block == b.block && a.dtype == b.dtype && a.shape == b.shape && a.kind == b.kind
             && a.nested?.block == b.nested?.block && a.nested?.offset == b.nested?.offset
     }
 }

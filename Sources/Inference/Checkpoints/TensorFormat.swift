@@ -91,11 +91,14 @@ public enum TensorFormat: String, Sendable, CaseIterable {
         }
     }
 
+    /// The longest side of a tensor; an empty one could have any, and those who compute with it would overflow.
+    static let longestSide = 1 << 40
+
     /// Bytes of a tensor of this shape; nil where the numbers overflow or rows are not whole blocks.
     public func byteCount(of shape: [Int]) -> Int? {
         var values = 1
         for side in shape {
-            guard side >= 0 else { return nil }
+            guard (0...Self.longestSide).contains(side) else { return nil }
             let (product, overflow) = values.multipliedReportingOverflow(by: side)
             guard !overflow else { return nil }
             values = product

@@ -76,10 +76,13 @@ struct StoredWeights {
                 guard let state = tensors["\(name).quant_state.bitsandbytes__\(kind)"] else {
                     continue
                 }
-                return try bitsandbytes(entry, state, rows: rows, columns: columns)
+                return try bitsandbytes(entry, state, kind, rows: rows, columns: columns)
             }
             if entry.format == .int8, let scales = tensors["\(base).SCB"] {
                 try expect(entry, [rows, columns])
+                if let order = tensors["\(base).weight_format"], order.bytes.first != 0 {
+                    throw wrong(order, "rows are in an order that only old GPUs read")
+                }
                 var weight = StoredWeight(
                     entries: [entry, scales],
                     rows: rows,
@@ -91,6 +94,10 @@ struct StoredWeights {
             }
             if entry.format == .float8e4m3 {
                 return try float8(entry, rows: rows, columns: columns)
+            }
+            // Two answers to one question: neither is the one.
+            if let other = tensors["\(base).qweight"] ?? tensors["\(name)_scale_inv"] {
+                throw wrong(other, "stands beside a weight in \(entry.format.rawValue)")
             }
             return nil
         }
@@ -128,11 +135,15 @@ struct StoredWeights {
     private func bitsandbytes(
         _ entry: TensorEntry,
         _ stateEntry: TensorEntry,
+        _ kind: String,
         rows: Int,
         columns: Int
     ) throws(WeightError) -> StoredWeight {
         guard let state = BitsAndBytesState(stateEntry.bytes) else {
             throw wrong(stateEntry, "is no state of bitsandbytes")
+        }
+        guard state.kind == nil || state.kind == kind else {
+            throw wrong(stateEntry, "its quant_type is \(state.kind ?? ""), its name says \(kind)")
         }
         guard state.shape == [rows, columns] else {
             throw WeightError(
@@ -152,6 +163,9 @@ struct StoredWeights {
             format: TG_FORMAT_TABLE4
         )
         weight.table = try floats(map, count: 16)
+        guard weight.table.allSatisfy(\.isFinite) else {
+            throw wrong(map, "is not 16 finite floats")
+        }
         weight.blockColumns = state.block
         switch state.dtype {
         case "bfloat16": weight.rounded = TG_BF16
@@ -226,7 +240,9 @@ struct StoredWeights {
         let groups = (columns + size - 1) / size
         let perWord = 32 / bits
         try expect(scales, [groups, rows])
-        guard zeros.format == .int32 else { throw wrong(zeros, "is no int32") }
+        for words in [codes, zeros] where words.format != .int32 {
+            throw wrong(words, "is no int32")
+        }
         try expect(zeros, [groups, rows / perWord])
         guard rows % perWord == 0, columns % perWord == 0 else {
             throw wrong(codes, "\(rows) rows and \(columns) columns do not fill words")
@@ -265,6 +281,10 @@ struct StoredWeights {
             if listed.enumerated().contains(where: { Int($1) != $0 / size }) {
                 weight.groups = listed
             }
+        } else if groups > 1, format != TG_FORMAT_AWQ4,
+            StoredQuantisation.reorders(checkpoint.config)
+        {
+            throw wrong(codes, "has no g_idx beside it, and desc_act is true")
         }
         return weight
     }
