@@ -302,6 +302,11 @@ void run(const Entry &entry, device::Grid grid, device::Grid block, unsigned sha
 
 void Entry::enter() { entries()[name] = this; }
 
+const Entry *entry(const std::string &name) {
+    const auto found = entries().find(name);
+    return found == entries().end() ? nullptr : found->second;
+}
+
 void block_barrier(int line) { runner().wait(Thread::at_barrier, line); }
 void warp_barrier(int line) { runner().wait(Thread::in_warp, line); }
 
@@ -325,9 +330,9 @@ void run_backwards(bool whether) { backwards = whether; }
 namespace tg::device {
 
 void launch(const char *name, Grid grid, Grid block, unsigned shared_bytes, void **arguments) {
-    const auto found = emulator::entries().find(name);
-    if (found == emulator::entries().end()) throw std::runtime_error(std::string("no kernel ") + name);
-    const emulator::Entry &entry = *found->second;
+    const emulator::Entry *found = emulator::entry(name);
+    if (!found) throw std::runtime_error(std::string("no kernel ") + name);
+    const emulator::Entry &entry = *found;
     const uint64_t threads = uint64_t(block.x) * block.y * block.z;
     if (threads == 0 || threads > entry.threads || uint64_t(grid.x) * grid.y * grid.z == 0 ||
         grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535 || shared_bytes > emulator::kSharedBytes) {

@@ -9,7 +9,9 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace tg::emulator {
 
@@ -37,7 +39,7 @@ class Entry {
 public:
     template <typename... Arguments>
     Entry(const char *name, unsigned threads, void (*kernel)(Arguments...))
-        : name(name), threads(threads), kernel(reinterpret_cast<void (*)()>(kernel)),
+        : name(name), threads(threads), sizes{unsigned(sizeof(Arguments))...}, kernel(reinterpret_cast<void (*)()>(kernel)),
           call([](void (*kernel)(), void **arguments) {
               unpack(reinterpret_cast<void (*)(Arguments...)>(kernel), arguments,
                      std::index_sequence_for<Arguments...>());
@@ -46,7 +48,8 @@ public:
     }
 
     const char *name;
-    unsigned threads;  // of a block, at most
+    unsigned threads;             // of a block, at most
+    std::vector<unsigned> sizes;  // of the arguments, in bytes
     void (*kernel)();
     void (*call)(void (*kernel)(), void **arguments);
 
@@ -57,6 +60,9 @@ private:
     }
     void enter();
 };
+
+/// The kernel of that name, or null.
+const Entry *entry(const std::string &name);
 
 /// Ends the launch: the running thread did what a device refuses.
 void fail(const char *why);
