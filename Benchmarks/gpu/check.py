@@ -8,6 +8,7 @@ the rest. Exit status: 0 where parity and every floor held, 1 where one did not,
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import sys
@@ -58,7 +59,7 @@ def sanitizer(machine: Machine, report: Report, models: Path, tool: str | None) 
     name = f"{2 * steps} decode steps"
     words = ["bench", "--model", str(models / "llama-bias"), "--device", machine.device, "--dtype", "float32",
              "--batch", "1,3", "--context", "16", "--steps", str(steps)]  # fmt: skip
-    checked = ("compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "99") if tool else ()
+    checked = (tool, "--tool", "memcheck", "--error-exitcode", "99") if tool else ()
     reason = ""
     try:
         machine.run(words, 120, "sanitizer", checked)
@@ -118,7 +119,8 @@ def parts(machine: Machine, report: Report, options: argparse.Namespace, scratch
     seen: list[Any] = []
     real = not options.tiny
     least = 1.5 if real else None
-    tool = shutil.which("compute-sanitizer") if machine.torch_device != "cpu" else None
+    path = f"{os.environ.get('PATH', '')}:/usr/local/cuda/bin"
+    tool = shutil.which("compute-sanitizer", path=path) if machine.torch_device != "cpu" else None
     return exact + [
         Part("2b", lambda: speed.model(machine, report, two_text, 60, 100), real),
         Part("streams", lambda: speed.streams(machine, report, streams, 40, least), real),
