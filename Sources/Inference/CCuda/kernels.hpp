@@ -126,7 +126,9 @@ void launch_segment_attention(tg_dtype type, const void *queries, int64_t rows, 
 
 // Sampling ---------------------------------------------------------------------------------------
 
-// What tg_sample answers for the same logits; scratch holds rows · vocabulary floats.
+// Floats of scratch that begin at a multiple of 16 bytes.
+int64_t sample_scratch_floats(int64_t rows, int64_t vocabulary);
+// What tg_sample answers for the same logits.
 void launch_sample(const float *logits, int64_t rows, int64_t vocabulary, const SampleRow *how,
                    const int32_t *arena, float *scratch, tg_sampled *out);
 // ids[i] = the token of answers[follows[i]], 0 where none was drawn; a negative `follows` leaves it alone.

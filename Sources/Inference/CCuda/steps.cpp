@@ -74,7 +74,7 @@ void CudaDevice::sample(const at::Tensor &logits, const tg_sampler_row *rows, tg
     const Sampling sampling(rows, count);
     const Words how = words(sampling.rows.data(), count * int64_t(sizeof(SampleRow)));
     const Words arena = words(sampling.arena.data(), int64_t(sampling.arena.size()) * 4);
-    const at::Tensor scratch = empty(logits.sizes(), at::kFloat);
+    const at::Tensor scratch = empty({sample_scratch_floats(count, logits.size(1))}, at::kFloat);
     const int64_t bytes = count * int64_t(sizeof(tg_sampled));
     const at::Tensor answers = empty({std::max<int64_t>(1, bytes)}, at::kByte);
     platform::perform([=] {
@@ -147,7 +147,7 @@ void CudaDevice::graph_end(const at::Tensor &logits) {
                 " at the end of a graph");
     const int64_t rows = logits.size(0);
     recording->logits = logits;
-    recording->scratch = empty(logits.sizes(), at::kFloat);
+    recording->scratch = empty({sample_scratch_floats(rows, logits.size(1))}, at::kFloat);
     recording->answers = empty({rows * int64_t(sizeof(tg_sampled))}, at::kByte);
     platform::perform([=, scratch = recording->scratch, answers = recording->answers,
                        how = static_cast<const SampleRow *>(stage_.samplers),

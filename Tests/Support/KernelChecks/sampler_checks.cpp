@@ -59,7 +59,7 @@ void compare(const char *what, const std::vector<float> &logits, int64_t vocabul
     std::memset(found.data(), 0xff, found.size() * sizeof(tg_sampled));
     const Tensor values(logits, {count, vocabulary});
     if (!tg_sample(values, cpu.data(), wanted.data(), count)) throw std::runtime_error(tg_error());
-    std::vector<float> scratch(logits.size(), NAN);
+    std::vector<float> scratch(size_t(sample_scratch_floats(count, vocabulary)), NAN);
     launch_sample(static_cast<const float *>(values.data()), count, vocabulary, device.data(), arena.data(),
                   scratch.data(), found.data());
     if (std::memcmp(values.data(), logits.data(), logits.size() * 4))

@@ -34,6 +34,50 @@ struct RowPacks {
     }
 };
 
+/// A row that the block's registers hold, in whole packs: all reads are under way at once, the weight's before the
+/// inputs are ready.
+template <typename T>
+__device__ __forceinline__ void held_rms_norm(const T *x, T *residual, const T *w, T *out, int dim, float eps) {
+    constexpr int N = kPack<T>;
+    Pack<u32, 4> scales[kHeld] = {}, packs[kHeld], more[kHeld];
+    const auto at = [](int k) { return (int(threadIdx.x) + k * int(blockDim.x)) * N; };
+    // A branch, so that the assembler leaves these reads before the wait.
+    if (dim > 0) {
+#pragma unroll
+        for (int k = 0; k < kHeld; ++k) scales[k] = stream_pack(w + at(k), at(k) < dim);
+    }
+    inputs_ready();
+#pragma unroll
+    for (int k = 0; k < kHeld; ++k) {
+        packs[k] = more[k] = {};
+        if (at(k) < dim) packs[k] = read_pack<u32, 4>(x + at(k));
+        if (residual && at(k) < dim) more[k] = read_pack<u32, 4>(residual + at(k));
+    }
+    float values[kHeld][N], squares = 0;
+#pragma unroll
+    for (int k = 0; k < kHeld; ++k) {
+        spread(packs[k], values[k], T{});
+        if (residual) {
+            float added[N];
+            spread(more[k], added, T{});
+#pragma unroll
+            for (int j = 0; j < N; ++j) values[k][j] = rounded<T>(values[k][j] + added[j]);
+            if (at(k) < dim) store(residual + at(k), N, true, values[k]);
+        }
+#pragma unroll
+        for (int j = 0; j < N; ++j) squares += values[k][j] * values[k][j];
+    }
+    const float factor = 1.0f / sqrtf(block_sum(squares) / float(dim) + eps);
+#pragma unroll
+    for (int k = 0; k < kHeld; ++k) {
+        float scale[N];
+        spread(scales[k], scale, T{});
+#pragma unroll
+        for (int j = 0; j < N; ++j) values[k][j] = rounded<T>(values[k][j] * factor) * scale[j];
+        if (at(k) < dim) store(out + at(k), N, true, values[k]);
+    }
+}
+
 template <typename T>
 __device__ void rms_norm(const T *x, T *residual, const T *w, T *out, int dim, float eps) {
     constexpr int N = kPack<T>;
@@ -42,6 +86,10 @@ __device__ void rms_norm(const T *x, T *residual, const T *w, T *out, int dim, f
     out += row;
     if (residual) residual += row;
     const bool whole = aligned(x) && aligned(residual) && aligned(w) && aligned(out);
+    if (whole && dim % N == 0 && dim <= kHeld * int(blockDim.x) * N) {
+        return held_rms_norm(x, residual, w, out, dim, eps);
+    }
+    inputs_ready();
     const RowPacks<T> packs(dim);
     float held[kHeld][N], squares = 0;
     packs.each(
@@ -241,8 +289,9 @@ __device__ void mix(const float *table, int table_rows, int columns, const int *
 }
 
 #define TG_LAYERS(T, suffix)                                                                                 \
-    TG_KERNEL(1024, rms_norm_##suffix, (const T *x, T *residual, const T *w, T *out, int dim, float eps),    \
-              rms_norm(x, residual, w, out, dim, eps))                                                       \
+    TG_EARLY_KERNEL(1024, rms_norm_##suffix,                                                                 \
+                    (const T *x, T *residual, const T *w, T *out, int dim, float eps),                       \
+                    rms_norm(x, residual, w, out, dim, eps))                                                 \
     TG_KERNEL(1024, layer_norm_##suffix,                                                                     \
               (const T *x, const T *w, const T *bias, T *out, int dim, float eps),                           \
               layer_norm(x, w, bias, out, dim, eps))                                                         \

@@ -4,6 +4,8 @@
 //    key. top-k and top-p each give the least key that stays; nothing is sorted but the best 1024.
 // 2. The key of rank k is found digit by digit: one pass over the logits counts 11 bits; two or three passes
 //    are usual, and the last digits decide between equal logits.
+//    Many blocks find the greatest key of each chunk of 32 tokens before. A pass that looks for keys from some
+//    bound on reads the chunks alone that have one: at most k for rank k, as k chunks' greatest are no worse.
 // 3. Weights and scores are float64 like the CPU's. Only where a nucleus has more than 1024 tokens are the
 //    weights' sums of float32 exponentials; then its end may lie a token away from the CPU's.
 // 4. The noise of a token is Philox4x32-10 of (choice, position, token) under the seed.
@@ -37,6 +39,16 @@ struct SampleScratch {
     int held, end;
 };
 constexpr u32 kAllTokens = 0xffffffffu;
+constexpr int kChunk = 32;  // tokens that share a greatest key
+constexpr u64 kNotNumbers = ~u64(0);  // the greatest key of a chunk that has something else
+
+/// A row's logits, and the greatest key of each chunk (0: none above minus infinity), which may be null.
+struct Row {
+    const float *logits;
+    int vocabulary;
+    const u64 *greatest;
+    __device__ int chunks() const { return (vocabulary + kChunk - 1) / kChunk; }
+};
 
 __device__ __forceinline__ double minus_infinity() { return -double(infinity()); }
 
@@ -111,6 +123,63 @@ __device__ __forceinline__ void each_logit(const float *logits, int vocabulary, 
     }
 }
 
+/// The same for the tokens of chunks that have a key from `bound` on, eight lanes a chunk; 0: all. `AtOnce` reads a
+/// thread are under way, as many as there are registers for.
+template <int AtOnce, typename Body>
+__device__ __forceinline__ void each_logit_from(const Row &row, u64 bound, const Body &body) {
+    constexpr int kTogether = kLanes * 4 / kChunk;
+    const int lane = int(threadIdx.x) % kLanes, chunks = row.chunks(), step = int(blockDim.x);
+    const bool whole = aligned(row.logits), all = bound == 0 || !row.greatest;
+    for (int from = int(threadIdx.x) - lane; from < chunks; from += step) {
+        const bool has = from + lane < chunks && (all || row.greatest[from + lane] >= bound);
+        u32 hits = __ballot_sync(kAllLanes, has);
+        while (hits) {
+            int tokens[AtOnce];
+            float read[AtOnce][4];
+#pragma unroll
+            for (int k = 0; k < AtOnce; ++k) {
+                tokens[k] = row.vocabulary;
+#pragma unroll
+                for (int c = 0; c < kTogether; ++c, hits &= hits - 1) {
+                    if (hits && lane * 4 / kChunk == c) {
+                        tokens[k] = (from + __ffs(int(hits)) - 1) * kChunk + lane * 4 % kChunk;
+                    }
+                }
+                if (tokens[k] < row.vocabulary) {
+                    load(row.logits + tokens[k], row.vocabulary - tokens[k], whole, read[k]);
+                }
+            }
+#pragma unroll
+            for (int k = 0; k < AtOnce; ++k)
+#pragma unroll
+                for (int j = 0; j < 4; ++j) {
+                    if (tokens[k] + j < row.vocabulary) body(tokens[k] + j, read[k][j]);
+                }
+        }
+    }
+}
+
+/// The greatest keys of the chunks from token `from` on, by threads that are `step` tokens apart; `raw`: what is not
+/// a number shows.
+__device__ __forceinline__ void find_greatest(const float *logits, int vocabulary, int from, int step, int end,
+                                              bool raw, u64 *greatest) {
+    const bool whole = aligned(logits);
+    constexpr int kTurn = 4 * kLanes;  // a warp's tokens, which stay together
+    for (; from / kTurn * kTurn < end; from += step) {
+        float read[4];
+        load(logits + from, vocabulary - from, whole, read);
+        u64 key = 0;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            if (from + j >= vocabulary) continue;
+            if (raw && read[j] != read[j]) key = kNotNumbers;
+            else if (read[j] > -infinity()) key = max(key, key_of(read[j], from + j));
+        }
+        for (int lanes = 1; lanes < kChunk / 4; lanes *= 2) key = max(key, __shfl_xor_sync(kAllLanes, key, lanes));
+        if (from % kChunk == 0 && from < vocabulary) greatest[from / kChunk] = key;
+    }
+}
+
 __device__ u64 block_max(u64 value) {
     __shared__ u64 parts[kLanes];
     const int lane = int(threadIdx.x) % kLanes, warps = int(blockDim.x) / kLanes;
@@ -132,22 +201,34 @@ struct Entry {
     float lowest;
     bool all;
     __device__ bool operator()(float logit) const { return all || (logit >= lowest && logit != -infinity()); }
+    /// No key below is one of theirs.
+    __device__ u64 bound() const { return all ? 0 : u64(order_of(lowest)) << 32; }
 };
 
 /// The least key of the `wanted` tokens with the greatest, of those that enter; 0 where there are no more.
-__device__ TG_APART u64 select_key(const float *logits, int vocabulary, int wanted, Entry enters) {
+///
+/// `of_chunks`: of the chunks' greatest keys instead. `bound` (or 0): so many tokens enter with keys from there on.
+__device__ TG_APART u64 select_digits(const Row &given, int wanted, Entry enters, bool of_chunks, u64 bound) {
     TG_SHARED(SampleScratch, scratch);
+    const Row row = given;
     u32 *const counts = scratch->counts, *const chosen = scratch->chosen;
     u64 prefix = 0, fixed = 0;
     u32 need = u32(wanted);
     for (int shift = 53;; shift = shift > 11 ? shift - 11 : 0) {
         for (int i = int(threadIdx.x); i < kDigits; i += int(blockDim.x)) counts[i] = 0;
         __syncthreads();
-        each_logit(logits, vocabulary, [&](int token, float logit) {
-            const u64 key = key_of(logit, token);
-            if (enters(logit) && (key & fixed) == prefix)
-                atomicAdd(&counts[key >> shift & (kDigits - 1)], 1u);
-        });
+        const auto count = [&](u64 key) {
+            if ((key & fixed) == prefix) atomicAdd(&counts[key >> shift & (kDigits - 1)], 1u);
+        };
+        if (of_chunks) {
+            for (int i = int(threadIdx.x); i < row.chunks(); i += int(blockDim.x)) {
+                if (row.greatest[i] != 0) count(row.greatest[i]);
+            }
+        } else {
+            each_logit_from<2>(row, max(bound, enters.bound()), [&](int token, float logit) {
+                if (enters(logit)) count(key_of(logit, token));
+            });
+        }
         __syncthreads();
         if (threadIdx.x < kLanes) {
             // Lane 0 has the greatest digits.
@@ -173,22 +254,33 @@ __device__ TG_APART u64 select_key(const float *logits, int vocabulary, int want
         }
         __syncthreads();
         const u32 digit = chosen[0], above = chosen[1], here = chosen[2];
-        if (above == kAllTokens) return prefix;
+        // Keys below the bound were not all counted, and are not wanted.
+        if (above == kAllTokens) return max(prefix, bound);
         prefix |= u64(digit) << shift;
         fixed |= u64(kDigits - 1) << shift;
         need -= above;
-        if (here == need || shift == 0) return prefix;
+        if (here == need || shift == 0) return max(prefix, bound);
     }
 }
 
+__device__ u64 select_key(const Row &row, int wanted, Entry enters) {
+    u64 bound = 0;
+    if (row.greatest && wanted <= row.chunks()) {
+        bound = select_digits(row, wanted, enters, true, 0);
+        if (bound < enters.bound()) bound = 0;
+    }
+    return select_digits(row, wanted, enters, false, bound);
+}
+
 /// The keys from `cut` on, at most kSorted, in descending order into scratch; answers how many.
-__device__ TG_APART int sort_best(const float *logits, int vocabulary, u64 cut, Entry enters) {
+__device__ TG_APART int sort_best(const Row &given, u64 cut, Entry enters) {
     TG_SHARED(SampleScratch, scratch);
+    const Row row = given;
     u64 *const keys = scratch->keys;
     if (threadIdx.x == 0) scratch->held = 0;
     for (int i = int(threadIdx.x); i < kSorted; i += int(blockDim.x)) keys[i] = 0;
     __syncthreads();
-    each_logit(logits, vocabulary, [&](int token, float logit) {
+    each_logit_from<2>(row, max(cut, enters.bound()), [&](int token, float logit) {
         const u64 key = key_of(logit, token);
         if (enters(logit) && key >= cut) {
             const int place = atomicAdd(&scratch->held, 1);
@@ -233,8 +325,7 @@ __device__ double block_scan(double value) {
 
 /// What the filters of one row leave: tokens whose logits enter and whose keys are at least `cut`.
 struct Draw {
-    const float *logits;
-    int vocabulary;
+    Row row;
     double largest, temperature;
     Entry enters;
     u64 cut;
@@ -243,26 +334,26 @@ struct Draw {
     /// The sum of the weights of the keys from `from` on.
     __device__ double mass(u64 from) const {
         double sum = 0;
-        each_logit(logits, vocabulary, [&](int token, float logit) {
+        each_logit_from<4>(row, max(from, enters.bound()), [&](int token, float logit) {
             if (enters(logit) && key_of(logit, token) >= from) sum += double(weight_of(z(logit)));
         });
         return block_sum(sum);
     }
     __device__ int count(u64 from) const {
         int sum = 0;
-        each_logit(logits, vocabulary,
-                   [&](int token, float logit) { sum += enters(logit) && key_of(logit, token) >= from; });
+        each_logit_from<2>(row, max(from, enters.bound()),
+                        [&](int token, float logit) { sum += enters(logit) && key_of(logit, token) >= from; });
         return block_sum(sum);
     }
 
-    __device__ void keep_best(int wanted) { cut = select_key(logits, vocabulary, wanted, enters); }
+    __device__ void keep_best(int wanted) { cut = select_key(row, wanted, enters); }
 
     /// Keeps the shortest prefix, in order, whose weight reaches `share` of all that is kept.
     __device__ void keep_share(double share) {
         TG_SHARED(SampleScratch, scratch);
         const u64 *const keys = scratch->keys;
-        const u64 best = max(cut, select_key(logits, vocabulary, kSorted, enters));
-        const int held = sort_best(logits, vocabulary, best, enters);
+        const u64 best = max(cut, select_key(row, kSorted, enters));
+        const int held = sort_best(row, best, enters);
         // Two neighbours a thread.
         const int i = 2 * int(threadIdx.x);
         double weights[2];
@@ -297,8 +388,8 @@ struct Draw {
         }
         const u64 above = max(cut, u64(low + 1) << 32);
         const double missing = target - mass(above), weight = double(weight_of(z(value_of(low))));
-        const int more = weight > 0 ? int(min(ceil(missing / weight), double(vocabulary))) : vocabulary;
-        cut = max(cut, select_key(logits, vocabulary, max(1, count(above) + max(0, more)), enters));
+        const int more = weight > 0 ? int(min(ceil(missing / weight), double(row.vocabulary))) : row.vocabulary;
+        cut = max(cut, select_key(row, max(1, count(above) + max(0, more)), enters));
     }
 
     __device__ int draw(const SampleHow &how, int best) const {
@@ -306,7 +397,7 @@ struct Draw {
         double highest = score_of(0, how.seed, how.choice, how.position, best, minus_infinity());
         int token = best;
         const float top = float(largest), inverse = 1.0f / float(temperature);
-        each_logit(logits, vocabulary, [&](int i, float logit) {
+        each_logit_from<4>(row, max(cut, enters.bound()), [&](int i, float logit) {
             // Roughly first: most tokens are too far below.
             if (!enters(logit) || (logit - top) * inverse + 17.4f < float(highest) || key_of(logit, i) < cut)
                 return;
@@ -383,13 +474,13 @@ __device__ void change(const SampleHow &how, const int *arena, const float *raw,
 }
 
 /// The best raw logits in order, ties by number.
-__device__ void best_of(const float *raw, int vocabulary, int wanted, double log_sum, SampleAnswer &answer) {
+__device__ void best_of(const Row &raw, int wanted, double log_sum, SampleAnswer &answer) {
     TG_SHARED(SampleScratch, scratch);
     const u64 *const keys = scratch->keys;
-    const int count = min(min(wanted, 20), vocabulary);
+    const int count = min(min(wanted, 20), raw.vocabulary);
     if (count <= 0) return;
     const Entry everything{0, true};
-    sort_best(raw, vocabulary, select_key(raw, vocabulary, count, everything), everything);
+    sort_best(raw, select_key(raw, count, everything), everything);
     if (threadIdx.x < u32(count)) {
         answer.top_tokens[threadIdx.x] = token_of(keys[threadIdx.x]);
         answer.top_logprobs[threadIdx.x] = float(double(value_of(u32(keys[threadIdx.x] >> 32))) - log_sum);
@@ -397,24 +488,26 @@ __device__ void best_of(const float *raw, int vocabulary, int wanted, double log
     if (threadIdx.x == 0) answer.top_count = count;
 }
 
-/// changed [rows, vocabulary]: room for rows that have penalties, bias, suppressed tokens or a mask.
+/// changed [rows, vocabulary]: room for rows that have penalties, bias, suppressed tokens or a mask. greatest
+/// [rows, chunks]: those of sample_chunks.
 __device__ void sample_row(const float *logits, int vocabulary, const SampleHow *hows, const int *arena,
-                           float *changed, SampleAnswer *answers) {
-    const SampleHow how = hows[blockIdx.x];
+                           float *changed, u64 *greatest, SampleAnswer *answers) {
+    const SampleHow &how = hows[blockIdx.x];
     SampleAnswer &answer = answers[blockIdx.x];
     const float *raw = logits + i64(blockIdx.x) * vocabulary;
     for (int i = int(threadIdx.x); i < int(sizeof(SampleAnswer) / 4); i += int(blockDim.x)) {
         reinterpret_cast<int *>(&answer)[i] = 0;
     }
-    u64 top = 0;
-    int bad = 0;
-    each_logit(raw, vocabulary, [&](int token, float logit) {
-        if (logit != logit) bad = 1;
-        else top = max(top, key_of(logit, token));
-    });
-    top = block_max(top);
+    const int chunks = (vocabulary + kChunk - 1) / kChunk;
+    greatest += i64(blockIdx.x) * chunks;
+    const auto best_key = [&] {
+        u64 best = 0;
+        for (int i = int(threadIdx.x); i < chunks; i += int(blockDim.x)) best = max(best, greatest[i]);
+        return block_max(best);
+    };
+    u64 top = best_key();
     const float largest = value_of(u32(top >> 32));
-    if (block_sum(bad) != 0 || !(largest > -infinity()) || largest == infinity()) {
+    if (top == 0 || top == kNotNumbers || largest == infinity()) {
         if (threadIdx.x == 0) answer.status = 1;
         return;
     }
@@ -425,11 +518,9 @@ __device__ void sample_row(const float *logits, int vocabulary, const SampleHow 
         float *own = changed + i64(blockIdx.x) * vocabulary;
         change(how, arena, raw, own, vocabulary);
         values = own;
-        top = 0;
-        each_logit(values, vocabulary, [&](int token, float logit) {
-            if (logit > -infinity()) top = max(top, key_of(logit, token));
-        });
-        top = block_max(top);
+        find_greatest(own, vocabulary, int(threadIdx.x) * 4, int(blockDim.x) * 4, chunks * kChunk, false, greatest);
+        __syncthreads();
+        top = best_key();
         if (top == 0) {
             if (threadIdx.x == 0) answer.status = 2;
             return;
@@ -440,7 +531,7 @@ __device__ void sample_row(const float *logits, int vocabulary, const SampleHow 
         const double best = double(value_of(u32(top >> 32))), temperature = double(how.temperature);
         const bool filtered = how.top_k > 0 || how.top_p < 1;
         const auto lowest = float(best - (filtered ? kWeight : kReach) * temperature);
-        Draw draw{values, vocabulary, best, temperature, {lowest, false}, 0};
+        Draw draw{{values, vocabulary, greatest}, best, temperature, {lowest, false}, 0};
         if (how.top_k > 0) draw.keep_best(how.top_k);
         if (how.top_p < 1) draw.keep_share(double(how.top_p));
         token = draw.draw(how, token);
@@ -451,13 +542,20 @@ __device__ void sample_row(const float *logits, int vocabulary, const SampleHow 
     each_logit(raw, vocabulary, [&](int, float logit) { total += double(expf(logit - largest)); });
     const double log_sum = double(largest) + log(block_sum(total));
     if (threadIdx.x == 0) answer.logprob = float(double(raw[token]) - log_sum);
-    best_of(raw, vocabulary, how.top_logprobs, log_sum, answer);
+    best_of({raw, vocabulary, values == raw ? greatest : nullptr}, how.top_logprobs, log_sum, answer);
 }
 
 TG_KERNEL(kSampleThreads, sample,
           (const float *logits, int vocabulary, const SampleHow *hows, const int *arena, float *changed,
-           SampleAnswer *answers),
-          sample_row(logits, vocabulary, hows, arena, changed, answers))
+           u64 *greatest, SampleAnswer *answers),
+          sample_row(logits, vocabulary, hows, arena, changed, greatest, answers))
+
+/// The greatest key of each chunk of row blockIdx.y; a block has 1024 tokens.
+TG_KERNEL(256, sample_chunks, (const float *logits, int vocabulary, u64 *greatest), {
+    const int first = int(blockIdx.x) * 1024, chunks = (vocabulary + kChunk - 1) / kChunk;
+    find_greatest(logits + i64(blockIdx.y) * vocabulary, vocabulary, first + int(threadIdx.x) * 4, 1024,
+                  min(chunks * kChunk, first + 1024), true, greatest + i64(blockIdx.y) * chunks);
+})
 
 /// Tokens as the next step's ids; one that was not drawn is 0.
 TG_KERNEL(256, follow, (const SampleAnswer *answers, const int *follows, int rows, int *ids), {
