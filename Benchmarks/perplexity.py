@@ -6,7 +6,8 @@
 
 The first row is transformers' figure in float32 for the values that the file's blocks stand for, the
 others are the engine's. `Q4_0 …` are those values quantised again by gguf-py, all matrices alike;
-`quantize: …` are those values as floats, quantised by the engine while it reads them.
+`quantize: …` are those values as floats, quantised by the engine while it reads them; `fp8 …` and so on are
+the layers' values rounded to the nearest codes of checkpoints for Python, in groups of 64 for GPTQ.
 """
 
 from __future__ import annotations
@@ -41,6 +42,13 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / ".deps/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
 AGAIN = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
 ON_LOAD = ["nf4", "int4", "int8"]
+GPTQ = {"quant_method": "gptq", "group_size": 64}
+CODED = {
+    "fp8": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    "bnb-int8": {"quant_method": "bitsandbytes", "load_in_8bit": True},
+    "gptq-8": {**GPTQ, "bits": 8},
+    "gptq-order": {**GPTQ, "bits": 4, "desc_act": True},
+}
 
 
 def losses(logits: np.ndarray, ids: list[int]) -> np.ndarray:
@@ -91,6 +99,55 @@ def as_floats(model: torch.nn.Module, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, default=str))
 
 
+def words(codes: torch.Tensor, bits: int) -> torch.Tensor:
+    """Neighbours of the first axis in words of 32 bits."""
+    rows = codes.to(torch.int64).reshape(-1, 32 // bits, codes.shape[1])
+    shifts = bits * torch.arange(32 // bits)[None, :, None]
+    return (rows << shifts).sum(1).to(torch.uint32).view(torch.int32).contiguous()
+
+
+def codes_of(name: str, weight: torch.Tensor, kind: str) -> dict[str, torch.Tensor]:
+    """A matrix as the kinds of CODED have it, each value rounded to the nearest."""
+    part = name.removesuffix(".weight")
+    if kind == "fp8":
+        tiles = [-(-side // 128) for side in weight.shape]
+        padded = torch.zeros(tiles[0] * 128, tiles[1] * 128)
+        padded[: weight.shape[0], : weight.shape[1]] = weight
+        scales = padded.reshape(tiles[0], 128, tiles[1], 128).abs().amax((1, 3)) / 448
+        spread = scales.repeat_interleave(128, 0).repeat_interleave(128, 1)
+        coded = weight / spread[: weight.shape[0], : weight.shape[1]]
+        return {name: coded.to(torch.float8_e4m3fn), f"{name}_scale_inv": scales}
+    if kind == "bnb-int8":
+        scales = weight.abs().amax(1)
+        return {name: (weight * 127 / scales[:, None]).round().to(torch.int8), f"{part}.SCB": scales}
+    bits = CODED[kind]["bits"]
+    groups = torch.arange(weight.shape[1]) // 64
+    if kind == "gptq-order":
+        groups = groups[torch.randperm(len(groups), generator=torch.Generator().manual_seed(1))]
+    members = [weight[:, groups == group] for group in range(int(groups.max()) + 1)]
+    low = torch.stack([member.amin(1).clamp(max=0) for member in members])
+    high = torch.stack([member.amax(1).clamp(min=0) for member in members])
+    scales = ((high - low) / (2**bits - 1)).half()
+    zeros = (-low / scales.float()).round().clamp(1, 2**bits - 1)
+    codes = (weight.t() / scales.float()[groups] + zeros[groups]).round().clamp(0, 2**bits - 1)
+    return {
+        f"{part}.qweight": words(codes, bits), f"{part}.qzeros": words((zeros - 1).t(), bits).t().contiguous(),
+        f"{part}.scales": scales, f"{part}.g_idx": groups.int(),
+    }  # fmt: skip
+
+
+def as_codes(floats: Path, kind: str, folder: Path) -> None:
+    """The folder `floats` with its layers' matrices as codes."""
+    folder.mkdir()
+    stored: dict[str, torch.Tensor] = {}
+    for name, values in load_file(floats / "model.safetensors").items():
+        weight = torch.from_numpy(values)
+        stored.update(codes_of(name, weight, kind) if "_proj." in name else {name: weight})
+    save_file(stored, folder / "model.safetensors")
+    config = json.loads((floats / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": CODED[kind]}))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=MODEL)
@@ -129,10 +186,15 @@ def main() -> int:
         floats = Path(folder) / "floats"
         as_floats(model, floats)
         runs += [(f"quantize: {name}", floats, "auto", name) for name in ON_LOAD]
+        for name in CODED:
+            path = Path(folder) / name
+            runs += [(f"{name}, {dtype}", path, dtype, None) for dtype in ("float32", "auto")]
         for name, path, dtype, quantize in runs:
             if options.only and not any(part in name for part in options.only):
                 continue
-            if not path.exists():
+            if not path.exists() and path.name in CODED:
+                as_codes(floats, path.name, path)
+            elif not path.exists():
                 quantised_again(options.model, Kind[path.stem], path)
             row(name, [losses(engine(options.engine, path, p, dtype, quantize), p) for p in pieces])
     if options.output:

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <vector>
 
@@ -143,9 +144,20 @@ struct Stored {
         default: break;
         }
         const int32_t *places = from ? from + b * kBlock : nullptr;
-        for (int64_t i = 0; i < kBlock; ++i) {
-            const int64_t column = places ? places[i] : b * kBlock + i;
-            to.codes[i] = column < 0 ? 0 : uint8_t(tg::source_code(source, rows, row, column));
+        const int64_t bits = source.format == TG_FORMAT_GPTQ8 ? 8 : 4, per_word = 32 / bits;
+        if (places || source.format == TG_FORMAT_AWQ4) {
+            for (int64_t i = 0; i < kBlock; ++i) {
+                const int64_t column = places ? places[i] : b * kBlock + i;
+                to.codes[i] = column < 0 ? 0 : uint8_t(tg::source_code(source, rows, row, column));
+            }
+        } else {
+            const uint32_t mask = (1u << bits) - 1;
+            uint8_t *code = to.codes;
+            for (int64_t i = b * kBlock; i < (b + 1) * kBlock; i += per_word) {
+                uint32_t word;
+                std::memcpy(&word, bytes + 4 * (i / per_word * rows + row), 4);
+                for (int64_t k = 0; k < per_word; ++k) *code++ = uint8_t(word >> bits * k & mask);
+            }
         }
         const int64_t group = places ? source.groups[places[0]] : b * kBlock / source.block_columns;
         to.scale = to_half(source.scales[group * rows + row]);
@@ -246,8 +258,9 @@ bool tg_pack_source(tg_packed w, int64_t count, const tg_source *source, tg_pack
             std::vector<float> rows(stored ? 0 : size_t((end - from) * columns));
             if (!stored) tg::read_source_rows(*source, count, columns, from, end, rows.data());
             tg::BlockCodes codes{};
-            for (int64_t r = from; r < end; ++r) {
-                for (int64_t b = 0; b < part.blocks(); ++b) {
+            // Rows inside: those of GPTQ and AWQ lie side by side, and a tile's blocks are written once.
+            for (int64_t b = 0; b < part.blocks(); ++b) {
+                for (int64_t r = from; r < end; ++r) {
                     const bool is_whole =
                         stored ? as_stored.take(r, b, part, codes)
                                : quantise(rows.data() + (r - from) * columns, b, how, codes);
