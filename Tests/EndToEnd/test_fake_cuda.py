@@ -62,7 +62,9 @@ def test_greedy_tokens_come_from_recorded_steps(
     assert calls["cudaStreamBeginCapture"] >= 2 and calls["cudaGraphLaunch"] >= 2 * (len(greedy) - 4)
 
 
-def test_a_recording_that_breaks_leaves_the_next_ones_whole(variables: dict[str, str], tmp_path: Path) -> None:
+def test_a_recording_that_breaks_leaves_the_next_ones_whole(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
     random = ["--config", str(SHAPES / "tiny-qwen2.5"), "--random", "--dtype", "bfloat16", "--context", "32"]
     words = [*random, "--steps", "8", "--batch", "1,8"]
     # The first recording is the trial of early starts, the second that of one row.
