@@ -131,9 +131,11 @@ def codes_of(name: str, weight: torch.Tensor, kind: str) -> dict[str, torch.Tens
     zeros = (-low / scales.float()).round().clamp(1, 2**bits - 1)
     codes = (weight.t() / scales.float()[groups] + zeros[groups]).round().clamp(0, 2**bits - 1)
     return {
-        f"{part}.qweight": words(codes, bits), f"{part}.qzeros": words((zeros - 1).t(), bits).t().contiguous(),
-        f"{part}.scales": scales, f"{part}.g_idx": groups.int(),
-    }  # fmt: skip
+        f"{part}.qweight": words(codes, bits),
+        f"{part}.qzeros": words((zeros - 1).t(), bits).t().contiguous(),
+        f"{part}.scales": scales,
+        f"{part}.g_idx": groups.int(),
+    }
 
 
 def as_codes(floats: Path, kind: str, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The library for a GPU, libtorch's CUDA part and NVRTC, on a CUDA without a device: Tests/Support/FakeCuda."""
+"""The library for a GPU, libtorch's CUDA part and NVRTC, on a CUDA without a device (Support/FakeCuda)."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ def bench(variables: dict[str, str], folder: Path, *words: str) -> tuple[dict[st
 def test_greedy_tokens_come_from_recorded_steps(
     variables: dict[str, str], tmp_path: Path, model: str
 ) -> None:
-    command = [
-        sys.executable, "-c", "import goldens, json, pathlib, sys; g = goldens.load(pathlib.Path(sys.argv[1]));"
-        "print(json.dumps([[x.ids, x.greedy] for x in g if x.folder.name == sys.argv[2]][0]))", MODELS, model,
-    ]  # fmt: skip
+    script = (
+        "import goldens, json, pathlib, sys; all = goldens.load(pathlib.Path(sys.argv[1]));"
+        "print(json.dumps([[x.ids, x.greedy] for x in all if x.folder.name == sys.argv[2]][0]))"
+    )
+    command = [sys.executable, "-c", script, MODELS, model]
     known = subprocess.run(command, cwd=ROOT / "Benchmarks/gpu", check=True, capture_output=True)
     ids, greedy = json.loads(known.stdout)
     rows, calls = bench(
