@@ -53,7 +53,7 @@ struct Run {
             minTokens: minTokens,
             decoder: { ToyDecoder(pieces) }
         )
-        var events = pieces.indices.map { place in
+        let events = pieces.indices.map { place in
             TokenEvent(
                 choice: 0,
                 token: Int32(place),
@@ -62,9 +62,8 @@ struct Run {
                 finish: place == pieces.count - 1 ? finish : nil
             )
         }
-        while !events.isEmpty {
-            let taken = transcript.consume(Array(events.prefix(step)))
-            events.removeFirst(min(step, events.count))
+        for place in stride(from: 0, to: events.count, by: step) {
+            let taken = transcript.consume(Array(events[place...].prefix(step)))
             cancelled += taken.cancelled
             for event in taken.events {
                 switch event {
