@@ -95,8 +95,9 @@ import Weights
         }
     }
 
-    /// Bytes of a checkpoint's weights as the reader keeps them.
-    static func bytes(_ checkpoint: Checkpoint, _ form: WeightForm) throws -> Int {
+    /// Bytes of a checkpoint's weights as the reader keeps them, and of those that a step reads.
+    static func bytes(_ checkpoint: Checkpoint, _ form: WeightForm) throws -> (all: Int, step: Int)
+    {
         let config = checkpoint.config
         func int(_ key: String) throws -> Int { try #require(config[key]?.int) }
         let (d, i, v) = (
@@ -114,8 +115,9 @@ import Weights
             (["model.embed_tokens"], [v], d, .table),
         ]
         let reader = WeightReader(checkpoint, dtype: .bfloat16, form: form)
-        if reader.has("lm_head.weight") { matrices.append((["lm_head"], [v], d, .table)) }
-        var sum = 0
+        let hasHead = reader.has("lm_head.weight")
+        if hasHead { matrices.append((["lm_head"], [v], d, .table)) }
+        var (sum, step) = (0, 0)
         for (names, rows, columns, role) in matrices {
             let weight = try reader.matrix(
                 names.map { "\($0).weight" },
@@ -123,15 +125,18 @@ import Weights
                 columns: columns,
                 role: role
             )
-            switch weight {
-            case .dense(let values): sum += values.shape.reduce(2, *)
-            case .packed(let codes): sum += codes.byteCount
-            }
+            let taken =
+                switch weight {
+                case .dense(let values): values.shape.reduce(2, *)
+                case .packed(let codes): codes.byteCount
+                }
+            sum += taken
+            if !hasHead || names != ["model.embed_tokens"] { step += taken }
         }
         let vectors = checkpoint.tensors.filter {
             $0.key.hasSuffix("norm.weight") || $0.key.hasSuffix(".bias")
         }
-        return vectors.values.reduce(sum) { $0 + $1.shape.reduce(2, *) }
+        return (vectors.values.reduce(sum) { $0 + $1.shape.reduce(2, *) }, step)
     }
 
     @Test(arguments: all.indices)
@@ -140,7 +145,9 @@ import Weights
         let forms = [.dense, .stored] + Quantisation.allCases.map { WeightForm.quantised($0) }
         for form in forms {
             let plan = MemoryPlan(of: checkpoint, dtype: "bfloat16", form: form)
-            #expect(try plan.weightBytes == Self.bytes(checkpoint, form), "\(form)")
+            let (all, step) = try Self.bytes(checkpoint, form)
+            #expect(plan.weightBytes == all, "\(form)")
+            #expect(plan.step.layers.bytes + plan.step.head.bytes == step, "\(form)")
         }
     }
 }

@@ -4,8 +4,10 @@
 struct KeptWeights {
     /// Bytes in memory.
     private(set) var bytes = 0
+    /// What a step reads of them.
+    private(set) var step = StepWeights()
     /// What most values of the text model's layers are kept as, such as `nf4` or `q4_1`; nil: dense.
-    let kind: String?
+    private(set) var kind: String?
 
     private struct Matrix {
         let rows, columns: Int
@@ -20,21 +22,39 @@ struct KeptWeights {
     init(of checkpoint: Checkpoint, form: WeightForm, size: Int) {
         let source = Source(checkpoint: checkpoint, form: form)
         var stacks: [String: [Matrix]] = [:]
+        var embedding = StepWeights.Share()
+        func count(_ name: String, _ values: Int, _ taken: Int) {
+            bytes += taken
+            switch Source.role(name) {
+            case .layer: step.layers.add(values, taken)
+            case .table where name.contains("lm_head."): step.head.add(values, taken)
+            case .table: embedding.add(values, taken)
+            case .tower: break
+            }
+        }
+        func count(_ name: String, dense shape: [Int]) {
+            // Every tensor lies in a file: neither its values nor their sum overflow.
+            let values = shape.reduce(1, *)
+            if shape.count > 1 {
+                count(name, values, values * size)
+            } else {
+                bytes += values * size
+            }
+        }
         // Those that are made up have shapes once something has asked for them.
         for (name, shape) in checkpoint.invented?.shapes ?? [:] {
             if name.hasSuffix(".weight"), shape.count == 2 {
                 let matrix = source.floats(name, shape[0], shape[1])
                 stacks[Source.stack(name), default: []].append(matrix)
             } else {
-                bytes += shape.reduce(size, *)
+                count(name, dense: shape)
             }
         }
         for (name, entry) in checkpoint.tensors where !Source.isBeside(name) {
             if let matrix = source.matrix(name, entry) {
                 stacks[Source.stack(name), default: []].append(matrix)
             } else {
-                // Every tensor lies in a file: neither its values nor their sum overflow.
-                bytes += entry.shape.reduce(1, *) * size
+                count(name, dense: entry.shape)
             }
         }
         var values: [String: Int] = [:]
@@ -44,16 +64,18 @@ struct KeptWeights {
             let isPacked = stack.allSatisfy { $0.layout != nil }
             var orders: Set<[Int32]> = []
             for matrix in stack {
-                let count = matrix.rows * matrix.columns
+                let all = matrix.rows * matrix.columns
                 let packed = isPacked ? matrix.layout : nil
-                bytes += packed?.bytes(rows: matrix.rows, columns: matrix.columns) ?? count * size
+                var taken = packed?.bytes(rows: matrix.rows, columns: matrix.columns) ?? all * size
                 // Matrices of one order of columns share its list.
                 if let packed, !matrix.groups.isEmpty, orders.insert(matrix.groups).inserted {
-                    bytes += packed.held(matrix.columns) * 4
+                    taken += packed.held(matrix.columns) * 4
                 }
-                if isLayer { values[packed == nil ? "" : matrix.kind, default: 0] += count }
+                count(name, all, taken)
+                if isLayer { values[packed == nil ? "" : matrix.kind, default: 0] += all }
             }
         }
+        if step.head.values == 0 { step.head = embedding }
         let most = values.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? ""
         kind = most.isEmpty ? nil : most
     }

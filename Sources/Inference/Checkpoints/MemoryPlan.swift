@@ -1,5 +1,28 @@
 internal import JSON
 
+/// The matrices that every step reads as a whole: those of the decoder's layers, and its head.
+///
+/// An embedding beside a head of its own, of which a step reads a few rows, and a vision tower do not count.
+public struct StepWeights: Sendable, Equatable {
+    /// How many weights, and what they take in memory.
+    public struct Share: Sendable, Equatable {
+        /// Weights.
+        public private(set) var values = 0
+        /// Bytes.
+        public private(set) var bytes = 0
+
+        mutating func add(_ values: Int, _ bytes: Int) {
+            self.values += values
+            self.bytes += bytes
+        }
+    }
+
+    /// Those of the layers.
+    public internal(set) var layers = Share()
+    /// That of the head; the embedding, where it is both.
+    public internal(set) var head = Share()
+}
+
 /// What a model takes of memory, from the headers of its files alone.
 ///
 /// Looks at shapes and never at weights; needs no libtorch.
@@ -31,6 +54,8 @@ public struct MemoryPlan: Sendable, Equatable {
     public let storedBytes: Int
     /// Bytes of the weights once they are loaded.
     public let weightBytes: Int
+    /// What of them a step reads.
+    public let step: StepWeights
     /// What most values of its layers are kept as: a quantised kind such as `nf4` or `q4_1`, or the type.
     public let weights: String
     /// Bytes of keys and values that each position costs.
@@ -53,6 +78,7 @@ public struct MemoryPlan: Sendable, Equatable {
         storedBytes = checkpoint.totalBytes
         let kept = KeptWeights(of: checkpoint, form: form, size: size)
         weightBytes = kept.bytes
+        step = kept.step
         weights = kept.kind ?? dtype
         contextLength = checkpoint.contextLength
         let config = checkpoint.config
