@@ -44,6 +44,7 @@ tg::QuantInput prepared(const at::Tensor &x, const tg_packed_s &weight, int32_t 
         else if (float8 || part.scales == tg::Scales::table) floats = true;
         else codes = true;
     }
+    if (!codes && !floats && !pairs) return {};
     const auto grow = [](auto &vector, bool isUsed, int64_t count) {
         if (isUsed && int64_t(vector.size()) < count) vector.resize(size_t(count));
         return isUsed ? vector.data() : nullptr;
