@@ -27,6 +27,9 @@ inline tg_dtype code(const at::Tensor &t) { return code(t.scalar_type()); }
 
 inline void *data(const at::Tensor &t) { return t.data_ptr(); }
 
+/// out = x · wᵀ + bias by libtorch; an undefined bias is none.
+void product(const at::Tensor &x, const at::Tensor &w, const at::Tensor &bias, const at::Tensor &out);
+
 /// A step's runs row by row.
 struct StepRows {
     std::vector<void *> bases;
@@ -114,7 +117,7 @@ class CudaDevice final : public Device {
     void sample(const at::Tensor &logits, const tg_sampler_row *rows, tg_sampled *out,
                 int64_t count) override;
 
-    bool stage(const tg_step &step) override;
+    bool stage(const StagedStep &step) override;
     bool has_graph() const override { return graphs.contains(stage_kind); }
     void graphs_free(int64_t owner) override {
         platform::wait();

@@ -141,15 +141,15 @@ void launch_follow(const tg_sampled *answers, const int32_t *follows, int64_t ro
 void launch_unpack(const QuantPart &part, int64_t row, int64_t rows, tg_dtype type, void *out);
 // The rows `ids` of the whole weight that lie in this part; others are left alone.
 void launch_unpack_rows(const QuantPart &part, const int32_t *ids, int64_t count, tg_dtype type, void *out);
-/// Rows up to which codes of 16-bit inputs are multiplied as they are; more take dense weights on the way.
-constexpr int64_t kFewPackedRows = 16;
+/// Rows up to which a part's codes are multiplied as they are; more take dense weights on the way.
+int64_t few_packed_rows(const QuantPart &part, tg_dtype type);
 /// A part and the input [rows, K] in its columns' order.
 struct PackedInput {
     const QuantPart *part;
     const void *x;
 };
 // For each part, out [rows, stride] from column part.first on: x · partᵀ + bias + sum (each null, or of x's type;
-// sum may be `out`); for up to kFewPackedRows rows, 8 of float32 or with a table. Parts of one kind are one launch.
+// sum may be `out`); for up to few_packed_rows rows. Parts of one kind are one launch.
 void launch_packed_products(const PackedInput *parts, int64_t count, tg_dtype type, int64_t rows,
                             const void *bias, const void *sum, tg_dtype out_type, void *out, int64_t stride);
 

@@ -30,7 +30,12 @@ struct Parts {
     QuantPart part[kPartsTogether];
 };
 
+/// Whether lanes multiply, not the tensor units: these take 16-bit inputs, and codes that are numbers.
+bool by_lanes(const QuantPart &part, tg_dtype type) { return type == TG_F32 || part.scales == Scales::table; }
+
 }  // namespace
+
+int64_t few_packed_rows(const QuantPart &part, tg_dtype type) { return by_lanes(part, type) ? 8 : 16; }
 
 void launch_unpack(const QuantPart &part, int64_t row, int64_t rows, tg_dtype type, void *out) {
     if (rows == 0) return;
@@ -71,8 +76,8 @@ void launch_packed_products(const PackedInput *parts, int64_t count, tg_dtype ty
             tiles += part.tiles();
         }
         if (tiles == 0) continue;
-        const bool lanes = type == TG_F32 || first.scales == Scales::table;
-        if (rows > (lanes ? 8 : kFewPackedRows)) {
+        const bool lanes = by_lanes(first, type);
+        if (rows > few_packed_rows(first, type)) {
             throw std::runtime_error(std::to_string(rows) + " rows for a product with few");
         }
         const int64_t inputs = !lanes ? ceiling(rows, 8) * 8 : rows == 1 ? 1 : rows <= 4 ? 4 : 8;

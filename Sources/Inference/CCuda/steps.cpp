@@ -86,7 +86,7 @@ void CudaDevice::sample(const at::Tensor &logits, const tg_sampler_row *rows, tg
     platform::download(out, answers.data_ptr(), bytes);
 }
 
-bool CudaDevice::stage(const tg_step &step) {
+bool CudaDevice::stage(const StagedStep &step) {
     const Sampling sampling(step.samplers, step.rows);
     const auto words = int64_t(sampling.arena.size());
     if (step.rows > kRows || words > kArena) return false;

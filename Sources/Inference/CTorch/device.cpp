@@ -119,10 +119,11 @@ void tg_trim_device(void) noexcept {
     });
 }
 
-bool tg_stage(const tg_step *step) noexcept {
+bool tg_stage(const int32_t *ids, const int32_t *positions, const int32_t *follows, const tg_run *runs,
+              const tg_sampler_row *samplers, int64_t rows, int64_t longest, int64_t owner) noexcept {
     return tg::guarded(false, [&] {
-        TORCH_CHECK(current && step && step->rows > 0, "a step without a device or rows");
-        return current->stage(*step);
+        TORCH_CHECK(current && rows > 0, "a step without a device or rows");
+        return current->stage({ids, positions, follows, runs, samplers, rows, longest, owner});
     });
 }
 

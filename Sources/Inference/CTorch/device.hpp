@@ -16,7 +16,15 @@ struct tg_packed_s;
 namespace tg {
 
 /// Grows with every change of this file, ctorch.h's structs and quant.hpp: library and engine must agree.
-constexpr int32_t kDeviceVersion = 3;
+constexpr int32_t kDeviceVersion = 5;
+
+/// What tg_stage is given.
+struct StagedStep {
+    const int32_t *ids, *positions, *follows;
+    const tg_run *runs;
+    const tg_sampler_row *samplers;
+    int64_t rows, longest, owner;
+};
 
 class Device {
   public:
@@ -103,7 +111,7 @@ class Device {
 
     // Decode steps as graphs ---------------------------------------------------------------------
     /// Puts a step's integers where a graph looks for them, in one copy; false where they are too many.
-    virtual bool stage(const tg_step &step) = 0;
+    virtual bool stage(const StagedStep &step) = 0;
     virtual bool has_graph() const = 0;
     virtual void graphs_free(int64_t owner) = 0;
     /// Until `graph_end`, operations are recorded for later and done by no one.

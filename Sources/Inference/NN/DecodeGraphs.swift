@@ -121,28 +121,16 @@ public final class DecodeGraphs {
         _ longest: Int
     ) -> Bool {
         guard case .tokens(let ids) = step.input else { return false }
-        let runs = states.map { $0.run(layer: 0, count: 1) }
-        return ids.withUnsafeBufferPointer { ids in
-            step.positions[0].withUnsafeBufferPointer { positions in
-                runs.withUnsafeBufferPointer { runs in
-                    samplers.withUnsafeBufferPointer { samplers in
-                        (follows ?? []).withUnsafeBufferPointer { before in
-                            var staged = tg_step(
-                                ids: ids.baseAddress,
-                                positions: positions.baseAddress,
-                                follows: follows == nil ? nil : before.baseAddress,
-                                runs: runs.baseAddress,
-                                samplers: samplers.baseAddress,
-                                rows: Int64(ids.count),
-                                longest: Int64(longest),
-                                owner: owner
-                            )
-                            return tg_stage(&staged)
-                        }
-                    }
-                }
-            }
-        }
+        return tg_stage(
+            ids,
+            step.positions[0],
+            follows,
+            states.map { $0.run(layer: 0, count: 1) },
+            samplers,
+            Int64(ids.count),
+            Int64(longest),
+            owner
+        )
     }
 
     /// Records the step and advances its states; false, and they are as before, where that does not work.

@@ -11,7 +11,7 @@ public struct Plan: Sendable, Equatable {
         /// Its new tokens, at least one; where the item follows a draw, 0 in place of that.
         public let tokens: [Int32]
         /// Whose token it continues with: that of this output of the plan before; nil: of none.
-        public var follows: Int?
+        public let follows: Int?
         /// Position of the first: what the state holds.
         public let start: Int
         /// Whether the logits behind the last token are wanted: the row draws its next token.

@@ -164,6 +164,7 @@ extension Scheduler {
                 sequence: sequence.id,
                 slot: slot,
                 tokens: Array(sequence.tokens[sequence.held..<sequence.held + count]),
+                follows: nil,
                 start: sequence.held,
                 wantsLogits: isLast,
                 outputIndex: sequence.generated,

@@ -1,9 +1,12 @@
 // Weights that stay quantised, as CTorch/quant.hpp lays them out: tiles of 16 rows, blocks of 32 columns.
 //
 // unpack: dense rows for a matrix product; the bits are those of the CPU's unpack_row. coded_product and
-// packed_gemv: products with few rows, the latter for float32 inputs and tables. There a block of threads has a tile and its warps have blocks of columns in turn, so that
-// a warp reads 512 neighbouring bytes of codes at once, 16 a lane: 4 rows of 4 columns (8 where they have 4
-// bits). Inputs are not quantised, unlike the CPU's; sums are float32.
+// packed_gemv: products with few rows, the latter for float32 inputs and tables. There a block of threads has a
+// tile and its warps have blocks of columns in turn, so that a warp reads 512 neighbouring bytes of codes at
+// once, 16 a lane: 4 rows of 4 columns (8 where they have 4 bits). Inputs are not quantised, unlike the CPU's;
+// sums are float32.
+//
+// One file, as NVRTC compiles it in one piece and all of it reads the same tiles.
 
 /// As tg::QuantPart.
 struct Part {

@@ -310,21 +310,12 @@ bool tg_sample(tg_tensor logits, const tg_sampler_row *rows, tg_sampled *out,
 
 // Decode steps as graphs --------------------------------------------------------------------------
 
-// One row a sequence. Rows that only fill up a graph's number of them have runs without cache.
-typedef struct tg_step {
-    const int32_t *ids, *positions;
-    // NULL, or of each row: the row of the step started last whose token is its id; -1: `ids` has it.
-    const int32_t *follows;
-    const tg_run *runs;
-    const tg_sampler_row *samplers;
-    int64_t rows;
-    int64_t longest;    // bounds the keys that a row sees
-    int64_t owner;      // whose graphs serve it
-} tg_step;
-
 // Puts a step's integers where a graph's operations look for them. False where they are too many: that step
-// cannot run as a graph; no error.
-bool tg_stage(const tg_step *step) TG_NOEXCEPT;
+// cannot run as a graph; no error. One row a sequence; rows that only fill up a graph's number of them have runs
+// without cache. follows: NULL, or of each row the row of the step started last whose token is its id, -1: `ids`
+// has it. longest bounds the keys that a row sees; owner: whose graphs serve it.
+bool tg_stage(const int32_t *ids, const int32_t *positions, const int32_t *follows, const tg_run *runs,
+              const tg_sampler_row *samplers, int64_t rows, int64_t longest, int64_t owner) TG_NOEXCEPT;
 // Whether the step that was staged last has a graph.
 bool tg_has_graph(void) TG_NOEXCEPT;
 // A number for the graphs of one model; gives them up.
