@@ -1,4 +1,5 @@
-// The CUDA runtime: memory, streams, events, recordings.
+// The CUDA runtime: memory, streams, events, recordings. One file, as they share one state: what waits on which
+// stream.
 #include <sys/mman.h>
 
 #include <cstdlib>

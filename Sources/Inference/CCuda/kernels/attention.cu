@@ -8,7 +8,7 @@
 // CPU.
 //
 // A step of one row a sequence does all of a layer's attention in one kernel: each block turns its queries, and
-// the one that has the row's own key turns and writes that.
+// the one that has the row's own key turns and writes that. So what is written and what is read are one file.
 
 constexpr int kTileKeys = 32;
 
